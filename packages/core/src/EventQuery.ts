@@ -1,0 +1,50 @@
+/**
+ * What a reader asks the log for. A query whose filters all name one and the same stream is a *read of that
+ * stream*: it sees every committed event of it, archived ones included, whatever the head. Every other
+ * query is a *read of the log*: it stops at the head and leaves archived events out unless asked for.
+ */
+import type { EventFilter } from "./EventFilter.js"
+import type { PageRequest } from "./Page.js"
+import type { Position } from "./Position.js"
+import type { RoutingKey } from "./RoutingKey.js"
+import type { StreamVersion } from "./StreamVersion.js"
+
+export interface ReadQuery {
+  /** Of these one must match; none or an empty list = every event. At most 100. */
+  readonly filters?: ReadonlyArray<EventFilter> | undefined
+  /** Default: all. */
+  readonly routingKey?: RoutingKey | undefined
+  /** Default: forward, 40 rows, from the beginning. */
+  readonly page?: PageRequest | undefined
+  /** Nothing past this position, itself included. */
+  readonly upTo?: Position | undefined
+  /** Only versions greater than this one. Allowed in a read of one stream alone: this is how an aggregate goes on from its snapshot. */
+  readonly afterVersion?: StreamVersion | undefined
+  /** Only streams of these vnodes: `from` to `to`, both included, 0 to 255. How partitions divide the log. */
+  readonly vnodes?: VnodeRange | undefined
+  /** Whether a read of the log gives archived events too. Default: false. */
+  readonly includeArchived?: boolean | undefined
+}
+
+export interface VnodeRange {
+  readonly from: number
+  readonly to: number
+}
+
+/** A stream as listings show it. */
+export interface StreamInfo {
+  readonly streamId: string
+  /** The version of its newest event, or where it stood when it was deleted. */
+  readonly version: StreamVersion
+  /** Whether it was deleted for good and refuses appends. */
+  readonly tombstoned: boolean
+}
+
+export interface StreamListing {
+  /** What the stream id begins with, literally. */
+  readonly prefix?: string | undefined
+  /** Only streams behind this one in byte order: the last of the page before. Need not exist any more. */
+  readonly after?: string | undefined
+  /** Unit: streams. Range: 1 to 10 000. */
+  readonly limit: number
+}
