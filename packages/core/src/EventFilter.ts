@@ -6,7 +6,7 @@
 import { eventTextCodePointsMax } from "./Event.js"
 import type { InvalidArgument } from "./InvalidArgument.js"
 import { invalid } from "./InvalidArgument.js"
-import { textFault } from "./internal/text.js"
+import { textFault } from "./Text.js"
 import { categoryOf, streamIdCodePointsMax, streamIdFault } from "./StreamId.js"
 
 /** A filter. All given fields must hold; one without any field matches every event. */

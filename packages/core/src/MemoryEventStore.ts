@@ -187,36 +187,41 @@ class MemoryLog {
     return { appends, position: this.head as Position }
   }
 
-  /** The first result when all ids are there as a repeat has them; a conflict when only some are, or elsewhere; else nothing. */
+  /**
+   * The first result when all ids are there as a repeat has them; a conflict when only some are, or elsewhere;
+   * else nothing. The conflict names an id that is in the log: the first that stands elsewhere, if any does.
+   */
   private repeatOf(write: PreparedWrite): WriteResult | EventIdConflict | undefined {
-    let found = 0
-    let conflict: EventIdConflict | undefined
+    let known: EventIdConflict | undefined
+    let misplaced: EventIdConflict | undefined
+    let isRepeat = true
     const appends: Array<AppendResult> = []
     let position = 0
     for (const { events, streamId } of write.appends) {
       const first = this.byId.get(events[0]!.id)
+      let last = first
       for (let i = 0; i < events.length; i++) {
-        const row = this.byId.get(events[i]!.id)
-        if (row !== undefined) found++
-        const isRepeat = row !== undefined && row.streamId === streamId && row.version === first!.version + i
-        if (!isRepeat && (conflict === undefined || row !== undefined))
-          conflict = new EventIdConflict({ streamId, id: events[i]!.id })
+        const id = events[i]!.id
+        last = this.byId.get(id)
+        const inPlace =
+          last?.streamId === streamId && first !== undefined && last.version === first.version + i
+        if (!inPlace) isRepeat = false
+        if (last === undefined) continue
+        known ??= new EventIdConflict({ streamId, id })
+        if (!inPlace) misplaced ??= new EventIdConflict({ streamId, id })
       }
-      if (conflict === undefined) {
-        const last = this.byId.get(events[events.length - 1]!.id)!
-        appends.push({
-          streamId,
-          firstVersion: first!.version as StreamVersion,
-          version: last.version as StreamVersion,
-          firstPosition: first!.position as Position,
-          position: last.position as Position,
-          ids: events.map((event) => event.id)
-        })
-        position = Math.max(position, last.position)
-      }
+      if (!isRepeat || first === undefined || last === undefined) continue
+      appends.push({
+        streamId,
+        firstVersion: first.version as StreamVersion,
+        version: last.version as StreamVersion,
+        firstPosition: first.position as Position,
+        position: last.position as Position,
+        ids: events.map((event) => event.id)
+      })
+      position = Math.max(position, last.position)
     }
-    if (found === 0) return undefined
-    return conflict ?? { appends, position: position as Position }
+    return isRepeat ? { appends, position: position as Position } : (misplaced ?? known)
   }
 
   private append({ events, routingKey, streamId, vnode }: PreparedAppend, nowMs: number): AppendResult {

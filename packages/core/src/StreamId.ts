@@ -4,7 +4,7 @@
  */
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
-import { compareUtf8, textFault } from "./internal/text.js"
+import { compareUtf8, textFault } from "./Text.js"
 
 /** Longest stream name. Unit: code points (Unicode characters; an emoji counts once). */
 export const streamIdCodePointsMax = 255

@@ -17,3 +17,6 @@ const { h32 } = await xxhash()
  * Hot: called for every append; 64 ns for a short key.
  */
 export const vnodeOf = (key: string): number => h32(key, 0) & (vnodeCount - 1)
+
+/** xxh32 of a text's UTF-8 bytes, seed 0, as an unsigned integer: for keys of locks and buckets that every process must agree on. */
+export const hash32 = (text: string): number => h32(text, 0)

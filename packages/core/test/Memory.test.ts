@@ -1,0 +1,9 @@
+/** The memory layers pass what every store must pass. */
+import * as Memory from "@millrace/core/Memory"
+import * as MemorySnapshotStore from "@millrace/core/MemorySnapshotStore"
+import { eventStoreSuite } from "@millrace/testkit/EventStoreSuite"
+import { snapshotStoreSuite } from "@millrace/testkit/SnapshotStoreSuite"
+
+eventStoreSuite("memory", Memory.layer())
+snapshotStoreSuite("memory", Memory.layer())
+snapshotStoreSuite("memory, alone", MemorySnapshotStore.layer)

@@ -1,0 +1,107 @@
+/**
+ * The pool of connections that the store and the application's `SqlClient` share, and the one way in which
+ * the store sends statements: named, so that the server parses each text once a connection, with all values
+ * given back as the server's text. Where a pooler in transaction mode stands between (a named statement is
+ * then unknown to the connection that gets the call), names are given up for good and everything goes on.
+ */
+import type { StoreUnavailable } from "@millrace/core/StoreUnavailable"
+import * as Effect from "effect/Effect"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+import pg from "pg"
+import { isLostStatement, storeUnavailable } from "./PgFault.js"
+
+export interface PgPoolOptions {
+  readonly url: Redacted.Redacted<string>
+  readonly maxConnections: number
+  readonly applicationName: string
+  readonly connectTimeoutMs: number
+}
+
+/** A statement: its name is given to the server, and so must be one for one text. */
+export interface Statement {
+  readonly name: string | undefined
+  readonly text: string
+}
+
+/** A row as the server prints it: every column as text or null. */
+export type TextRow = ReadonlyArray<string | null>
+
+export interface PgPool {
+  readonly pool: pg.Pool
+  /** Whether a connection is one of this pool: how a caller's transaction is recognised as ours. */
+  readonly owns: (client: unknown) => client is pg.PoolClient
+  /**
+   * Runs a statement on a connection of the pool, or on the given one. `name` undefined: not named.
+   * Rejects with the driver's own error.
+   */
+  readonly query: (
+    statement: Statement,
+    values: ReadonlyArray<unknown>,
+    client?: pg.PoolClient
+  ) => Promise<ReadonlyArray<TextRow>>
+}
+
+/** Every value as the text the server sent. */
+const asText = { getTypeParser: () => (value: string) => value } as unknown as pg.CustomTypesConfig
+
+/** Opens the pool, and one connection at once, so that a wrong address fails here. Ends it with the scope. */
+export const make = (options: PgPoolOptions): Effect.Effect<PgPool, StoreUnavailable, Scope.Scope> =>
+  Effect.gen(function* () {
+    const owned = new WeakSet<object>()
+    const pool = yield* Effect.acquireRelease(
+      Effect.sync(() => {
+        const pool = new pg.Pool({
+          connectionString: Redacted.value(options.url),
+          max: options.maxConnections,
+          application_name: options.applicationName,
+          connectionTimeoutMillis: options.connectTimeoutMs,
+          keepAlive: true
+        })
+        // Without a listener the error of a connection that dies while idle would end the process. The
+        // pool drops such a connection by itself.
+        pool.on("error", () => undefined)
+        pool.on("connect", (client) => {
+          owned.add(client)
+          client.on("error", () => undefined)
+        })
+        return pool
+      }),
+      (pool) => Effect.promise(() => pool.end().catch(() => undefined))
+    )
+    let named = true
+
+    const send = (target: pg.Pool | pg.PoolClient, statement: Statement, values: ReadonlyArray<unknown>, name: boolean) =>
+      target
+        .query<Array<string | null>>({
+          ...(name ? { name: statement.name } : {}),
+          text: statement.text,
+          values: values as Array<unknown>,
+          rowMode: "array",
+          types: asText
+        })
+        .then((result) => result.rows)
+
+    const query: PgPool["query"] = (statement, values, client) => {
+      const target = client ?? pool
+      if (!named) return send(target, statement, values, false)
+      return send(target, statement, values, true).catch((error: unknown) => {
+        if (!isLostStatement(error)) throw error
+        named = false
+        // Inside a transaction the failed statement has ended it: the caller must start over.
+        if (client !== undefined) throw error
+        return send(target, statement, values, false)
+      })
+    }
+
+    const self: PgPool = {
+      pool,
+      owns: (client): client is pg.PoolClient => typeof client === "object" && client !== null && owned.has(client),
+      query
+    }
+    yield* Effect.tryPromise({
+      try: () => pool.query("SELECT 1"),
+      catch: storeUnavailable("connect")
+    })
+    return self
+  })

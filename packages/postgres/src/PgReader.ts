@@ -1,0 +1,138 @@
+/**
+ * Pages of events. Every page is one statement, keyed by position, or by version where one stream is read;
+ * values come back as text and become rows in a plain loop. Statements of common shape are named, and so
+ * parsed once a connection; filtered ones are planned for their values each time.
+ */
+import type { EventRow, ReadPlan, RowPage } from "@millrace/core/EventStoreBackend"
+import { parseTexts } from "./PgArray.js"
+import type { Bind } from "./PgPredicate.js"
+import { filtersText, parameters } from "./PgPredicate.js"
+import type { TextRow } from "./PgPool.js"
+
+/** A page's statement. `name` is undefined where the plan depends on the values. */
+export interface PageStatement {
+  readonly name: string | undefined
+  readonly text: string
+  readonly values: ReadonlyArray<unknown>
+}
+
+const columns =
+  "e.position, e.stream_id, e.version, e.type, e.id, e.data, e.metadata, e.tags, e.erased, date_part('epoch', e.recorded_at)"
+
+/**
+ * The statement of a plan whose upper bound is known: for a read of the log `upTo` is at most the head.
+ */
+export function pageStatement(plan: ReadPlan, upTo: number | undefined, q: string): PageStatement {
+  const { bind, values } = parameters()
+  const matching = matchText(plan, bind)
+  const bounds: Array<string> = []
+  if (upTo !== undefined) bounds.push(`e.position <= ${bind(upTo)}`)
+  if (plan.streamId === undefined) {
+    if (plan.backward && plan.before !== undefined) bounds.push(`e.position < ${bind(plan.before)}`)
+    if (!plan.backward) bounds.push(`e.position > ${bind(plan.after)}`)
+  } else bounds.push(...streamBounds(plan, bind, q))
+  const key = plan.streamId === undefined ? "e.position" : "e.version"
+  const where = [...matching, ...bounds].join(" AND ")
+  const rows = `
+    SELECT ${columns}
+    FROM ${q}.events e
+    ${where === "" ? "" : `WHERE ${where}`}
+    ORDER BY ${key}${plan.backward ? " DESC" : ""}
+    LIMIT ${bind(plan.limit)}`
+  const isCommon = plan.filters.length === (plan.streamId === undefined ? 0 : 1) && matching.length <= 1
+  return { name: isCommon ? nameOf(plan, upTo, q) : undefined, text: rows, values }
+}
+
+/** Whether rows match on the other side of the cursor; undefined when there is no other side. */
+export function behindStatement(plan: ReadPlan, upTo: number | undefined, q: string): PageStatement | undefined {
+  if (!plan.lookBehind || (plan.backward ? plan.before === undefined : plan.after === 0)) return undefined
+  const { bind, values } = parameters()
+  const where = matchText(plan, bind)
+  where.push(plan.backward ? `e.position >= ${bind(plan.before)}` : `e.position <= ${bind(plan.after)}`)
+  if (upTo !== undefined) where.push(`e.position <= ${bind(upTo)}`)
+  const text = `
+    SELECT 1
+    FROM ${q}.events e
+    WHERE ${where.join(" AND ")}
+    ORDER BY ${plan.streamId === undefined ? "e.position" : "e.version"} ${plan.backward ? "" : "DESC"}
+    LIMIT 1`
+  return { name: undefined, text, values }
+}
+
+/** What a row must be like, apart from where it stands. */
+function matchText(plan: ReadPlan, bind: Bind): Array<string> {
+  const parts: Array<string> = []
+  if (plan.filters.length > 0) parts.push(filtersText(plan.filters, bind))
+  if (!plan.includeArchived) parts.push("NOT e.archived")
+  if (plan.routingKey._tag === "Value") parts.push(`e.routing_key = ${bind(plan.routingKey.key)}`)
+  if (plan.routingKey._tag === "Unkeyed") parts.push("e.routing_key IS NULL")
+  if (plan.vnodes !== undefined) parts.push(`e.vnode BETWEEN ${bind(plan.vnodes.from)} AND ${bind(plan.vnodes.to)}`)
+  return parts
+}
+
+/**
+ * Bounds of a read of one stream. A cursor is a position, the index is by version: the version that stands
+ * at the cursor is looked up by the primary key, so that deep pages begin where they should. The bound by
+ * position stays, for cursors at which no event of this stream stands.
+ */
+function streamBounds(plan: ReadPlan, bind: Bind, q: string): Array<string> {
+  const stream = bind(plan.streamId)
+  const bounds = [`e.stream_id = ${stream}`]
+  const versionAt = (position: string, otherwise: string): string =>
+    `coalesce((SELECT c.version FROM ${q}.events c WHERE c.position = ${position} AND c.stream_id = ${stream}), ${otherwise})`
+  if (plan.backward && plan.before !== undefined) {
+    const before = bind(plan.before)
+    bounds.push(`e.position < ${before}`, `e.version < ${versionAt(before, "9223372036854775807")}`)
+  }
+  if (!plan.backward && plan.after > 0) {
+    const after = bind(plan.after)
+    bounds.push(`e.position > ${after}`, `e.version > ${versionAt(after, "0")}`)
+  }
+  if (plan.afterVersion > 0) bounds.push(`e.version > ${bind(plan.afterVersion)}`)
+  return bounds
+}
+
+/** One name for one text: what the text depends on, for the shapes that are named. */
+const nameOf = (plan: ReadPlan, upTo: number | undefined, q: string): string | undefined => {
+  const filter = plan.filters[0]
+  if (filter !== undefined && Object.entries(filter).some(([key, value]) => key !== "streamId" && value !== undefined)) {
+    return undefined
+  }
+  const shape = [
+    plan.streamId === undefined ? "log" : "stream",
+    plan.backward ? `b${plan.before === undefined ? 0 : 1}` : `f${plan.after > 0 ? 1 : 0}`,
+    upTo === undefined ? 0 : 1,
+    plan.includeArchived ? 1 : 0,
+    plan.afterVersion > 0 ? 1 : 0
+  ]
+  return `millrace_page_${shape.join("_")}_${q}`
+}
+
+/**
+ * Rows of a page, from what the server printed.
+ *
+ * Hot: touches every event that is read.
+ */
+export function toRows(texts: ReadonlyArray<TextRow>): Array<EventRow> {
+  const rows = new Array<EventRow>(texts.length)
+  for (let i = 0; i < texts.length; i++) {
+    const text = texts[i]!
+    const tags = text[7]!
+    rows[i] = {
+      position: Number(text[0]),
+      streamId: text[1]!,
+      version: Number(text[2]),
+      type: text[3]!,
+      id: text[4]!,
+      data: text[5]!,
+      metadata: text[6]!,
+      tags: tags === null ? null : (parseTexts(tags) as Array<string>),
+      erased: text[8] === "t",
+      recordedAtMs: Math.round(Number(text[9]) * 1000)
+    }
+  }
+  return rows
+}
+
+/** The page as the backend gives it. */
+export const toPage = (texts: ReadonlyArray<TextRow>, behind: boolean): RowPage => ({ rows: toRows(texts), behind })
