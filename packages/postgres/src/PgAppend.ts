@@ -49,7 +49,11 @@ export const appendStatement = ({ q }: PgNames): Statement => ({
 })
 
 /** The arguments of {@link appendStatement}. */
-export function appendValues(writes: ReadonlyArray<PreparedWrite>, mode: AppendMode, { q }: PgNames): Array<unknown> {
+export function appendValues(
+  writes: ReadonlyArray<PreparedWrite>,
+  mode: AppendMode,
+  { q }: PgNames
+): Array<unknown> {
   const vnodes = new Map<string, number>()
   for (const write of writes) for (const append of write.appends) vnodes.set(append.streamId, append.vnode)
   const streamIds = Array.from(vnodes.keys()).sort(compareStreamIds)
@@ -301,7 +305,8 @@ export const expectedCode = (expected: ExpectedVersion): number =>
 
 // ---- buckets ----
 
-const bucketOf = (kind: "category" | "type" | "tag", text: string): number => hash32(`${kind}/${text}`) % bucketCount
+const bucketOf = (kind: "category" | "type" | "tag", text: string): number =>
+  hash32(`${kind}/${text}`) % bucketCount
 
 /** The buckets of everything that a condition could find these events by: ascending, without repeats. */
 export function appendBuckets(writes: ReadonlyArray<PreparedWrite>): Array<number> {
@@ -351,6 +356,8 @@ const categoryIn = (text: string | undefined): string | undefined =>
  * down, `position + 0` keeps the planner from walking the log in the hope of an early hit.
  */
 export function conditionText({ filters }: AppendCondition, q: string): string {
-  const narrow = filters.every((filter) => filter.streamId !== undefined || (filter.tags !== undefined && filter.tags.length > 0))
+  const narrow = filters.every(
+    (filter) => filter.streamId !== undefined || (filter.tags !== undefined && filter.tags.length > 0)
+  )
   return `SELECT e.position FROM ${q}.events e WHERE e.position > $1 AND ${filtersText(filters, literals)} ORDER BY e.position${narrow ? " + 0" : ""} LIMIT 1`
 }

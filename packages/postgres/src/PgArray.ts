@@ -20,7 +20,9 @@ export const numberArray = (values: ReadonlyArray<number>): string => "{" + valu
 
 /** Most texts have nothing to escape, and finding that out costs less than replacing. */
 const quoted = (value: string): string =>
-  value.includes('"') || value.includes("\\") ? '"' + value.replace(/["\\]/g, "\\$&") + '"' : '"' + value + '"'
+  value.includes('"') || value.includes("\\")
+    ? '"' + value.replace(/["\\]/g, "\\$&") + '"'
+    : '"' + value + '"'
 
 /** `{1,2,3}` as the server prints it: no NULL, no nesting. */
 export function parseNumbers(literal: string): Array<number> {

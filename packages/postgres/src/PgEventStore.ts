@@ -52,7 +52,10 @@ const readRetry = Schedule.exponential("10 millis").pipe(Schedule.intersect(Sche
 const deleteRetry = Schedule.spaced("20 millis").pipe(Schedule.upTo("30 seconds"))
 
 /** Builds the store from its parts. */
-export const make = (parts: PgEventStoreParts, settings: EventStoreSettings): Effect.Effect<EventStore["Type"]> => {
+export const make = (
+  parts: PgEventStoreParts,
+  settings: EventStoreSettings
+): Effect.Effect<EventStore["Type"]> => {
   const { head, names, pool, wakeUps, writer } = parts
   const statements = makeStatements(names)
   const general = appendStatement(names)
@@ -65,7 +68,9 @@ export const make = (parts: PgEventStoreParts, settings: EventStoreSettings): Ef
   ): Effect.Effect<ReadonlyArray<TextRow>, StoreUnavailable> =>
     withTransaction(pool, (client) => {
       const once = query(pool, operation, statement, values, client)
-      return client === undefined ? live(Effect.retry(once, { schedule: readRetry, while: (error) => error.transient })) : once
+      return client === undefined
+        ? live(Effect.retry(once, { schedule: readRetry, while: (error) => error.transient }))
+        : once
     })
 
   const readPage = (plan: ReadPlan, upTo: number | undefined): Effect.Effect<RowPage, StoreUnavailable> => {
@@ -73,7 +78,9 @@ export const make = (parts: PgEventStoreParts, settings: EventStoreSettings): Ef
     const behind = behindStatement(plan, upTo, names.q)
     const rows = run("read", page, page.values)
     if (behind === undefined) return Effect.map(rows, (texts) => toPage(texts, false))
-    return Effect.zipWith(rows, run("read", behind, behind.values), (texts, others) => toPage(texts, others.length > 0))
+    return Effect.zipWith(rows, run("read", behind, behind.values), (texts, others) =>
+      toPage(texts, others.length > 0)
+    )
   }
 
   /** The head for a read of the log, found where the read will be made. */
@@ -86,15 +93,21 @@ export const make = (parts: PgEventStoreParts, settings: EventStoreSettings): Ef
   return EventStoreBackend.make(
     {
       write: (write) =>
-        withTransaction(pool, (client) => (client === undefined ? writer.write(write) : writeJoined(client, write))),
+        withTransaction(pool, (client) =>
+          client === undefined ? writer.write(write) : writeJoined(client, write)
+        ),
       read: (plan) => {
         if (plan.streamId !== undefined) return readPage(plan, plan.upTo)
         // Up to a head that was known before, no look at the present one is needed.
         if (plan.upTo !== undefined && plan.upTo <= head.known()) return readPage(plan, plan.upTo)
-        return Effect.flatMap(headForRead, (position) => readPage(plan, Math.min(position, plan.upTo ?? position)))
+        return Effect.flatMap(headForRead, (position) =>
+          readPage(plan, Math.min(position, plan.upTo ?? position))
+        )
       },
       streamVersion: (streamId) =>
-        Effect.map(run("streamVersion", statements.streamVersion, [streamId]), ([row]) => Number(row?.[0] ?? 0)),
+        Effect.map(run("streamVersion", statements.streamVersion, [streamId]), ([row]) =>
+          Number(row?.[0] ?? 0)
+        ),
       listStreams: ({ after, limit, prefix }) =>
         Effect.map(
           run("listStreams", statements.listStreams, [
@@ -117,16 +130,25 @@ export const make = (parts: PgEventStoreParts, settings: EventStoreSettings): Ef
           Effect.flatMap(([row]): Effect.Effect<number, InvalidOriginalVersion | StoreUnavailable> => {
             const [deleted, refusedAt] = row!
             if (refusedAt != null) {
-              return Effect.fail(new InvalidOriginalVersion({ streamId, expected, actual: Number(refusedAt) as StreamVersion }))
+              return Effect.fail(
+                new InvalidOriginalVersion({ streamId, expected, actual: Number(refusedAt) as StreamVersion })
+              )
             }
             return deleted === "-1" ? Effect.fail(heldBack(streamId)) : Effect.succeed(Number(deleted))
           }),
-          Effect.retry({ schedule: deleteRetry, while: (error) => error._tag === "StoreUnavailable" && isHeldBack(error) }),
+          Effect.retry({
+            schedule: deleteRetry,
+            while: (error) => error._tag === "StoreUnavailable" && isHeldBack(error)
+          }),
           live
         ),
-      archiveStream: (streamId) => Effect.map(run("archiveStream", statements.archiveStream, [streamId]), ([row]) => Number(row![0])),
+      archiveStream: (streamId) =>
+        Effect.map(run("archiveStream", statements.archiveStream, [streamId]), ([row]) => Number(row![0])),
       eraseEvents: (filter, replacement) =>
-        Effect.map(run("eraseEvents", statements.eraseEvents, [filterText(filter, literals), replacement]), ([row]) => Number(row![0]))
+        Effect.map(
+          run("eraseEvents", statements.eraseEvents, [filterText(filter, literals), replacement]),
+          ([row]) => Number(row![0])
+        )
     },
     settings
   )
@@ -142,7 +164,9 @@ export const make = (parts: PgEventStoreParts, settings: EventStoreSettings): Ef
       ([row]) => {
         const outcome = appendOutcomes([write], row!)[0]!
         if (outcome._tag === "Written") return Effect.succeed(outcome.result)
-        return Effect.fail(outcome._tag === "Refused" ? outcome.error : storeUnavailable("write")(new Error("blocked")))
+        return Effect.fail(
+          outcome._tag === "Refused" ? outcome.error : storeUnavailable("write")(new Error("blocked"))
+        )
       }
     )
   }
@@ -164,9 +188,9 @@ const withTransaction = <A, E>(
   Effect.withFiberRuntime((fiber) => {
     const context = fiber.getFiberRef(FiberRef.currentContext)
     const transaction = context.unsafeMap.get(SqlClient.TransactionConnection.key) as
-      | Context.Tag.Service<typeof SqlClient.TransactionConnection>
-      | undefined
-    const client: unknown = transaction === undefined ? undefined : (transaction[0] as { readonly pg?: unknown }).pg
+      Context.Tag.Service<typeof SqlClient.TransactionConnection> | undefined
+    const client: unknown =
+      transaction === undefined ? undefined : (transaction[0] as { readonly pg?: unknown }).pg
     return use(pool.owns(client) ? client : undefined)
   })
 
@@ -185,7 +209,11 @@ const query = (
 /** An error inside the caller's transaction: the transaction is over, and the caller decides about the next one. */
 const joinedFault = (write: PreparedWrite, cause: unknown): WriteError => {
   if (codeOf(cause) === "25001" && write.condition !== undefined) {
-    return invalid("condition", "a condition only in a READ COMMITTED transaction", "REPEATABLE READ or SERIALIZABLE")
+    return invalid(
+      "condition",
+      "a condition only in a READ COMMITTED transaction",
+      "REPEATABLE READ or SERIALIZABLE"
+    )
   }
   if (constraintOf(cause) === "events_id") {
     const { events, streamId } = write.appends[0]!
@@ -193,7 +221,11 @@ const joinedFault = (write: PreparedWrite, cause: unknown): WriteError => {
   }
   if (constraintOf(cause) === "events_stream_version" && !isTransient(cause)) {
     // The transaction looks at an old snapshot, and the stream has moved on since.
-    return new StoreUnavailable({ operation: "write", transient: true, cause: storeUnavailable("write")(cause).cause })
+    return new StoreUnavailable({
+      operation: "write",
+      transient: true,
+      cause: storeUnavailable("write")(cause).cause
+    })
   }
   return storeUnavailable("write")(cause)
 }
@@ -205,10 +237,14 @@ const heldBack = (streamId: StreamId): StoreUnavailable =>
   new StoreUnavailable({
     operation: "deleteStream",
     transient: true,
-    cause: new PgError(`an open transaction keeps readers from events of the stream. streamId=${streamId}`, heldBackCode)
+    cause: new PgError(
+      `an open transaction keeps readers from events of the stream. streamId=${streamId}`,
+      heldBackCode
+    )
   })
 
-const isHeldBack = (error: StoreUnavailable): boolean => error.cause instanceof PgError && error.cause.code === heldBackCode
+const isHeldBack = (error: StoreUnavailable): boolean =>
+  error.cause instanceof PgError && error.cause.code === heldBackCode
 
 /** Every statement beside pages and appends, in the order of the contract. */
 const makeStatements = ({ q }: PgNames) => {
@@ -233,4 +269,3 @@ const makeStatements = ({ q }: PgNames) => {
     eraseEvents: named("erase", `SELECT ${q}.erase_events($1, $2::json)`)
   }
 }
-

@@ -20,7 +20,8 @@ const fieldOf = (value: unknown, field: string): unknown =>
   typeof value === "object" && value !== null ? (value as Record<string, unknown>)[field] : undefined
 
 /** The driver's error beneath an `SqlError`. */
-const unwrap = (cause: unknown): unknown => (fieldOf(cause, "_tag") === "SqlError" ? fieldOf(cause, "cause") : cause)
+const unwrap = (cause: unknown): unknown =>
+  fieldOf(cause, "_tag") === "SqlError" ? fieldOf(cause, "cause") : cause
 
 const isSqlState = (code: string): boolean => /^[0-9A-Z]{5}$/.test(code)
 
@@ -49,7 +50,8 @@ export const isUnknownOutcome = (cause: unknown): boolean => {
 export const isLockTimeout = (cause: unknown): boolean => codeOf(cause) === "55P03"
 
 /** A named statement is not known to the connection: a pooler gave us another one. Nothing was executed. */
-export const isLostStatement = (cause: unknown): boolean => codeOf(cause) === "26000" || codeOf(cause) === "42P05"
+export const isLostStatement = (cause: unknown): boolean =>
+  codeOf(cause) === "26000" || codeOf(cause) === "42P05"
 
 /**
  * The driver's error as a typed one. It keeps message and SQLSTATE; what else the driver knows (parameters,
@@ -72,7 +74,9 @@ export const storeUnavailable =
 const messageOf = (error: Error): string => {
   if (error.message !== "") return error.message
   const inner = fieldOf(error, "errors")
-  return Array.isArray(inner) ? inner.map((each) => (each instanceof Error ? each.message : String(each))).join("; ") : error.name
+  return Array.isArray(inner)
+    ? inner.map((each) => (each instanceof Error ? each.message : String(each))).join("; ")
+    : error.name
 }
 
 /** What is left of a driver's error. `code` is the SQLSTATE or errno, "" when there was none. */

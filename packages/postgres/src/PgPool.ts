@@ -71,7 +71,12 @@ export const make = (options: PgPoolOptions): Effect.Effect<PgPool, StoreUnavail
     )
     let named = true
 
-    const send = (target: pg.Pool | pg.PoolClient, statement: Statement, values: ReadonlyArray<unknown>, name: boolean) =>
+    const send = (
+      target: pg.Pool | pg.PoolClient,
+      statement: Statement,
+      values: ReadonlyArray<unknown>,
+      name: boolean
+    ) =>
       target
         .query<Array<string | null>>({
           ...(name ? { name: statement.name } : {}),
@@ -96,7 +101,8 @@ export const make = (options: PgPoolOptions): Effect.Effect<PgPool, StoreUnavail
 
     const self: PgPool = {
       pool,
-      owns: (client): client is pg.PoolClient => typeof client === "object" && client !== null && owned.has(client),
+      owns: (client): client is pg.PoolClient =>
+        typeof client === "object" && client !== null && owned.has(client),
       query
     }
     yield* Effect.tryPromise({

@@ -29,7 +29,9 @@ export function filterText(filter: EventFilter, bind: Bind): string {
   if (filter.prefix !== undefined) parts.push(rangeText(filter.prefix, bind))
   if (filter.type !== undefined) parts.push(`e.type = ${bind(filter.type)}`)
   if (filter.tags !== undefined && filter.tags.length > 0) {
-    parts.push(`e.tags IS NOT NULL AND e.tags @> ${bind(textArray(filter.tags.slice(0, filterTagsMax)))}::text[]`)
+    parts.push(
+      `e.tags IS NOT NULL AND e.tags @> ${bind(textArray(filter.tags.slice(0, filterTagsMax)))}::text[]`
+    )
   }
   return parts.length === 0 ? "true" : `(${parts.join(" AND ")})`
 }

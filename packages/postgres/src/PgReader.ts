@@ -44,7 +44,11 @@ export function pageStatement(plan: ReadPlan, upTo: number | undefined, q: strin
 }
 
 /** Whether rows match on the other side of the cursor; undefined when there is no other side. */
-export function behindStatement(plan: ReadPlan, upTo: number | undefined, q: string): PageStatement | undefined {
+export function behindStatement(
+  plan: ReadPlan,
+  upTo: number | undefined,
+  q: string
+): PageStatement | undefined {
   if (!plan.lookBehind || (plan.backward ? plan.before === undefined : plan.after === 0)) return undefined
   const { bind, values } = parameters()
   const where = matchText(plan, bind)
@@ -66,7 +70,8 @@ function matchText(plan: ReadPlan, bind: Bind): Array<string> {
   if (!plan.includeArchived) parts.push("NOT e.archived")
   if (plan.routingKey._tag === "Value") parts.push(`e.routing_key = ${bind(plan.routingKey.key)}`)
   if (plan.routingKey._tag === "Unkeyed") parts.push("e.routing_key IS NULL")
-  if (plan.vnodes !== undefined) parts.push(`e.vnode BETWEEN ${bind(plan.vnodes.from)} AND ${bind(plan.vnodes.to)}`)
+  if (plan.vnodes !== undefined)
+    parts.push(`e.vnode BETWEEN ${bind(plan.vnodes.from)} AND ${bind(plan.vnodes.to)}`)
   return parts
 }
 
@@ -95,7 +100,10 @@ function streamBounds(plan: ReadPlan, bind: Bind, q: string): Array<string> {
 /** One name for one text: what the text depends on, for the shapes that are named. */
 const nameOf = (plan: ReadPlan, upTo: number | undefined, q: string): string | undefined => {
   const filter = plan.filters[0]
-  if (filter !== undefined && Object.entries(filter).some(([key, value]) => key !== "streamId" && value !== undefined)) {
+  if (
+    filter !== undefined &&
+    Object.entries(filter).some(([key, value]) => key !== "streamId" && value !== undefined)
+  ) {
     return undefined
   }
   const shape = [
@@ -135,4 +143,7 @@ export function toRows(texts: ReadonlyArray<TextRow>): Array<EventRow> {
 }
 
 /** The page as the backend gives it. */
-export const toPage = (texts: ReadonlyArray<TextRow>, behind: boolean): RowPage => ({ rows: toRows(texts), behind })
+export const toPage = (texts: ReadonlyArray<TextRow>, behind: boolean): RowPage => ({
+  rows: toRows(texts),
+  behind
+})

@@ -83,7 +83,9 @@ export const make = (
         published = position
         return PubSub.publish(heads, position)
       }),
-      Effect.catchAll((error) => Effect.logDebug("the head could not be read, the next poll tries again", error))
+      Effect.catchAll((error) =>
+        Effect.logDebug("the head could not be read, the next poll tries again", error)
+      )
     )
     yield* signals.take.pipe(Effect.zipRight(look), Effect.forever, Effect.ignore, Effect.forkScoped)
 
@@ -93,16 +95,17 @@ export const make = (
       Effect.flatMap((holders) => reportHolders(holders, reported)),
       Effect.ignore
     )
-    yield* Effect.suspend(() => (subscribers === 0 ? Effect.void : Effect.zipRight(signals.offer(undefined), report))).pipe(
-      Effect.repeat(Schedule.spaced(options.pollInterval)),
-      Effect.forkScoped
-    )
+    yield* Effect.suspend(() =>
+      subscribers === 0 ? Effect.void : Effect.zipRight(signals.offer(undefined), report)
+    ).pipe(Effect.repeat(Schedule.spaced(options.pollInterval)), Effect.forkScoped)
 
     // --- notify: after the commit and apart from it, since NOTIFY in it would make commits wait for one another ---
     yield* notices.take.pipe(
       Effect.zipRight(
         Effect.ignore(
-          Effect.tryPromise(() => pool.query({ name: `millrace_notify_${channel}`, text: `SELECT pg_notify($1, '')` }, [channel]))
+          Effect.tryPromise(() =>
+            pool.query({ name: `millrace_notify_${channel}`, text: `SELECT pg_notify($1, '')` }, [channel])
+          )
         )
       ),
       Effect.zipRight(Effect.sleep(notifyEveryMs)),
@@ -172,23 +175,32 @@ const listenOnce = (
             keepAlive: true
           })
           client.on("error", (error) => Deferred.unsafeDone(ended, Effect.fail(error)))
-          client.on("end", () => Deferred.unsafeDone(ended, Effect.fail(new Error("the listening connection ended"))))
+          client.on("end", () =>
+            Deferred.unsafeDone(ended, Effect.fail(new Error("the listening connection ended")))
+          )
           client.on("notification", () => {
             Deferred.unsafeDone(heard, Effect.void)
             on.onNotification()
           })
           return client
         }),
-        (client) => Effect.promise(() => client.end().catch(() => undefined)).pipe(Effect.timeoutOption("1 second"), Effect.interruptible)
+        // Not waited for: the fiber is being interrupted, and a dead peer would never answer.
+        (client) => Effect.sync(() => void client.end().catch(() => undefined))
       )
       yield* Effect.tryPromise({ try: () => client.connect(), catch: storeUnavailable("listen") })
       yield* Effect.tryPromise({
-        try: () => client.query(`LISTEN ${pg.escapeIdentifier(channel)}`).then(() => client.query("SELECT pg_notify($1, '')", [channel])),
+        try: () =>
+          client
+            .query(`LISTEN ${pg.escapeIdentifier(channel)}`)
+            .then(() => client.query("SELECT pg_notify($1, '')", [channel])),
         catch: storeUnavailable("listen")
       })
       // Through a pooler in transaction mode LISTEN succeeds and nothing ever arrives.
       yield* Effect.race(Deferred.await(heard), Deferred.await(ended)).pipe(
-        Effect.timeoutFail({ duration: probeTimeout, onTimeout: () => new Error("no notification came back") })
+        Effect.timeoutFail({
+          duration: probeTimeout,
+          onTimeout: () => new Error("no notification came back")
+        })
       )
       on.onConnected()
       on.onNotification()
@@ -205,7 +217,9 @@ const reportHolders = (holders: ReadonlyArray<HeadHolder>, reported: Set<string>
     long.filter((holder) => !reported.has(holder.virtualTransaction)),
     (holder) => {
       reported.add(holder.virtualTransaction)
-      return Effect.logWarning("a long transaction that appended holds readers of the log back", { ...holder })
+      return Effect.logWarning("a long transaction that appended holds readers of the log back", {
+        ...holder
+      })
     },
     { discard: true }
   )

@@ -45,7 +45,14 @@ import {
   simpleValues
 } from "./PgAppend.js"
 import type { Outcome } from "./PgAppend.js"
-import { constraintOf, isLockTimeout, isTransient, isUnknownOutcome, PgError, storeUnavailable } from "./PgFault.js"
+import {
+  constraintOf,
+  isLockTimeout,
+  isTransient,
+  isUnknownOutcome,
+  PgError,
+  storeUnavailable
+} from "./PgFault.js"
 import type { PgNames } from "./PgNames.js"
 import type { PgPool, TextRow } from "./PgPool.js"
 
@@ -135,7 +142,8 @@ export const make = (
     const committed = (outcomes: ReadonlyArray<Outcome | undefined>): void => {
       let position = 0
       for (const outcome of outcomes) {
-        if (outcome?._tag === "Written" && outcome.result.position > position) position = outcome.result.position
+        if (outcome?._tag === "Written" && outcome.result.position > position)
+          position = outcome.result.position
       }
       if (position > 0) options.onCommit(position)
     }
@@ -177,7 +185,8 @@ export const make = (
         }
         const size = unitsOf(pending.write)
         const fits =
-          batch.length === 0 || (events + pending.write.eventCount <= batchEventsMax && units + size <= batchUnitsMax)
+          batch.length === 0 ||
+          (events + pending.write.eventCount <= batchEventsMax && units + size <= batchUnitsMax)
         if (!fits || batch.length >= most) {
           for (; i < waiting.length; i++) left.push(waiting[i]!)
           break
@@ -200,7 +209,8 @@ export const make = (
     const overlaps = (write: PreparedWrite, own: Set<string>): boolean => {
       for (const append of write.appends) {
         if (busy.has(append.streamId)) return true
-        if (write.namesIds) for (const event of append.events) if (busy.has(event.id) || own.has(event.id)) return true
+        if (write.namesIds)
+          for (const event of append.events) if (busy.has(event.id) || own.has(event.id)) return true
       }
       return false
     }
@@ -379,10 +389,16 @@ export const make = (
     const expired = (pending: Pending, cause: unknown): boolean => {
       if (pending.abandoned) return true
       if (!closed && clock.unsafeCurrentTimeMillis() < pending.deadlineMs) return false
-      const reason = closed ? "the store was closed" : "the write timeout passed while its stream was held or the database away"
+      const reason = closed
+        ? "the store was closed"
+        : "the write timeout passed while its stream was held or the database away"
       fail(
         pending,
-        new StoreUnavailable({ operation: "write", transient: true, cause: cause === undefined ? new PgError(reason, "") : storeUnavailable("write")(cause).cause })
+        new StoreUnavailable({
+          operation: "write",
+          transient: true,
+          cause: cause === undefined ? new PgError(reason, "") : storeUnavailable("write")(cause).cause
+        })
       )
       return true
     }
@@ -394,7 +410,12 @@ export const make = (
         const rest = waiting
         waiting = []
         for (const pending of rest) expired(pending, undefined)
-      }).pipe(Effect.zipRight(Effect.repeat(Effect.sleep("5 millis"), { while: () => inFlight > 0 || lanes.size > 0 })), Effect.withClock(clock))
+      }).pipe(
+        Effect.zipRight(
+          Effect.repeat(Effect.sleep("5 millis"), { while: () => inFlight > 0 || lanes.size > 0 })
+        ),
+        Effect.withClock(clock)
+      )
     )
 
     return {
@@ -402,7 +423,15 @@ export const make = (
         Effect.async<WriteResult, WriteError>((resume) => {
           if (closed || waiting.length >= waitingMax) {
             const reason = closed ? "the store was closed" : `more than ${waitingMax} writes are waiting`
-            return resume(Effect.fail(new StoreUnavailable({ operation: "write", transient: !closed, cause: new PgError(reason, "") })))
+            return resume(
+              Effect.fail(
+                new StoreUnavailable({
+                  operation: "write",
+                  transient: !closed,
+                  cause: new PgError(reason, "")
+                })
+              )
+            )
           }
           const pending: Pending = {
             write,
@@ -430,7 +459,8 @@ const streamOf = (pending: Pending): string => pending.write.appends[0]!.streamI
 /** Rough size of a write's texts. */
 function unitsOf(write: PreparedWrite): number {
   let units = 0
-  for (const append of write.appends) for (const event of append.events) units += event.data.length + (event.metadata?.length ?? 0)
+  for (const append of write.appends)
+    for (const event of append.events) units += event.data.length + (event.metadata?.length ?? 0)
   return units
 }
 

@@ -76,7 +76,9 @@ export type PostgresServices = EventStore | SnapshotStore | SqlClient.SqlClient 
  * const main = program.pipe(Effect.provide(Postgres.layer({ url: Redacted.make("postgres://localhost/app") })))
  * ```
  */
-export const layer = (options: PostgresOptions): Layer.Layer<PostgresServices, InvalidArgument | StoreUnavailable> =>
+export const layer = (
+  options: PostgresOptions
+): Layer.Layer<PostgresServices, InvalidArgument | StoreUnavailable> =>
   Layer.scopedContext(make(options)).pipe(Layer.provide(Reactivity.layer))
 
 /**
@@ -96,7 +98,11 @@ export const layerConfig = (
 
 const make = (
   options: PostgresOptions
-): Effect.Effect<Context.Context<PostgresServices>, InvalidArgument | StoreUnavailable, Scope.Scope | Reactivity.Reactivity> =>
+): Effect.Effect<
+  Context.Context<PostgresServices>,
+  InvalidArgument | StoreUnavailable,
+  Scope.Scope | Reactivity.Reactivity
+> =>
   Effect.gen(function* () {
     const schema = options.schema ?? "millrace"
     const fault = optionsFault(options, schema)
@@ -118,7 +124,9 @@ const make = (
     yield* migrate(names).pipe(
       Effect.provideService(SqlClient.SqlClient, client),
       // A migration that fails, and a COMMIT that does, arrive as defects.
-      Effect.catchAllCause((cause) => Effect.fail(storeUnavailable("migrate")(driverError(Cause.squash(cause)))))
+      Effect.catchAllCause((cause) =>
+        Effect.fail(storeUnavailable("migrate")(driverError(Cause.squash(cause))))
+      )
     )
 
     const head = PgHead.make(pool, names)
@@ -132,7 +140,10 @@ const make = (
       writeTimeoutMs: Duration.toMillis(options.writeTimeout ?? "30 seconds"),
       onCommit: wakeUps.committed
     })
-    const events = yield* PgEventStore.make({ pool, names, head, writer, wakeUps }, { eventBytesMax: options.eventBytesMax })
+    const events = yield* PgEventStore.make(
+      { pool, names, head, writer, wakeUps },
+      { eventBytesMax: options.eventBytesMax }
+    )
     const snapshots = yield* SqlSnapshotStore.make({ schema, storeUnavailable }).pipe(
       Effect.provideService(SqlClient.SqlClient, client)
     )
@@ -147,19 +158,25 @@ const make = (
 const checkServer = (pool: PgPool.PgPool): Effect.Effect<void, StoreUnavailable> =>
   Effect.flatMap(
     Effect.tryPromise({
-      try: () => pool.pool.query<{ readonly standby: boolean; readonly isolation: string; readonly encoding: string }>(
-        "SELECT pg_is_in_recovery() AS standby, current_setting('default_transaction_isolation') AS isolation, current_setting('server_encoding') AS encoding"
-      ),
+      try: () =>
+        pool.pool.query<{ readonly standby: boolean; readonly isolation: string; readonly encoding: string }>(
+          "SELECT pg_is_in_recovery() AS standby, current_setting('default_transaction_isolation') AS isolation, current_setting('server_encoding') AS encoding"
+        ),
       catch: storeUnavailable("connect")
     }),
     ({ rows: [row] }) => {
       const refuse = (message: string): Effect.Effect<never, StoreUnavailable> =>
-        Effect.fail(new StoreUnavailable({ operation: "connect", transient: false, cause: new PgError(message, "") }))
+        Effect.fail(
+          new StoreUnavailable({ operation: "connect", transient: false, cause: new PgError(message, "") })
+        )
       if (row!.standby) return refuse("the server is a standby; connect to the primary")
-      if (row!.encoding !== "UTF8") return refuse(`the database must be encoded in UTF8, not ${row!.encoding}`)
+      if (row!.encoding !== "UTF8")
+        return refuse(`the database must be encoded in UTF8, not ${row!.encoding}`)
       return row!.isolation === "read committed"
         ? Effect.void
-        : refuse(`default_transaction_isolation must be "read committed", not "${row!.isolation}"; set it for the user or the database`)
+        : refuse(
+            `default_transaction_isolation must be "read committed", not "${row!.isolation}"; set it for the user or the database`
+          )
     }
   )
 
@@ -167,7 +184,8 @@ const checkServer = (pool: PgPool.PgPool): Effect.Effect<void, StoreUnavailable>
 const driverError = (error: unknown): unknown => {
   let inner = error
   for (let depth = 0; depth < 5; depth++) {
-    const cause: unknown = typeof inner === "object" && inner !== null && "cause" in inner ? inner.cause : undefined
+    const cause: unknown =
+      typeof inner === "object" && inner !== null && "cause" in inner ? inner.cause : undefined
     if (cause === undefined) return inner
     inner = cause
   }
@@ -175,14 +193,19 @@ const driverError = (error: unknown): unknown => {
 }
 
 function optionsFault(options: PostgresOptions, schema: string): InvalidArgument | undefined {
-  if (!schemaPattern.test(schema)) return invalid("schema", "lower-case letters, digits and _, 1 to 40 of them, no digit first", schema)
+  if (!schemaPattern.test(schema))
+    return invalid("schema", "lower-case letters, digits and _, 1 to 40 of them, no digit first", schema)
   const max = options.maxConnections
-  if (max !== undefined && !(Number.isInteger(max) && max >= 4 && max <= 1_000)) return invalid("maxConnections", "an integer of 4 to 1 000", max)
+  if (max !== undefined && !(Number.isInteger(max) && max >= 4 && max <= 1_000))
+    return invalid("maxConnections", "an integer of 4 to 1 000", max)
   for (const field of ["connectTimeout", "writeTimeout", "pollInterval"] as const) {
     const duration = options[field]
     if (duration === undefined) continue
-    const millis = Duration.decodeUnknown(duration).pipe((decoded) => (decoded._tag === "Some" ? Duration.toMillis(decoded.value) : NaN))
-    if (!(millis >= 1 && millis <= 86_400_000)) return invalid(field, "a duration of 1 millisecond to 1 day", duration)
+    const millis = Duration.decodeUnknown(duration).pipe((decoded) =>
+      decoded._tag === "Some" ? Duration.toMillis(decoded.value) : NaN
+    )
+    if (!(millis >= 1 && millis <= 86_400_000))
+      return invalid(field, "a duration of 1 millisecond to 1 day", duration)
   }
   return EventStoreBackend.settingsFault(options)
 }

@@ -24,7 +24,9 @@ const steps = (names: PgNames) => ({
 })
 
 /** Brings the schema to its present form. */
-export const migrate = (names: PgNames): Effect.Effect<void, SqlError | MigrationError, SqlClient.SqlClient> =>
+export const migrate = (
+  names: PgNames
+): Effect.Effect<void, SqlError | MigrationError, SqlClient.SqlClient> =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const run = Effect.gen(function* () {
