@@ -4,7 +4,7 @@
  * many came together.
  *
  *     own commit ──┬──▶ signal ──▶ look at the head ──▶ moved? publish
- *                  └──▶ NOTIFY (at most one in 5 ms)  ▲
+ *                  └──▶ NOTIFY (at most one in 10 ms) ▲
  *     LISTEN ──────────────────────────────────────────┤
  *     every poll interval ─────────────────────────────┘
  *
@@ -49,7 +49,7 @@ export interface PgWakeUps {
 }
 
 /** Shortest time between two notifications of a process. Unit: milliseconds. */
-const notifyEveryMs = 5
+const notifyEveryMs = 10
 
 /** How long a notification to oneself may take before LISTEN counts as not working. */
 const probeTimeout = Duration.seconds(2)
@@ -116,7 +116,9 @@ export const make = (
 
     // --- listen: a connection of its own, for as long as it lives; then another ---
     const listening = listenOnce(options, channel, {
-      onNotification: () => void signals.unsafeOffer(undefined),
+      onNotification: () => {
+        if (subscribers > 0) signals.unsafeOffer(undefined)
+      },
       onConnected: () => {
         mode = "listening"
       }

@@ -233,15 +233,27 @@ export const make = (
 
     const send = async (batch: Array<Pending>): Promise<void> => {
       inFlight++
+      if (isSimpleBatch(batch)) {
+        // The simple form gives up as a whole when a row is held; the general one says which, and does the rest.
+        await attempt(batch, sendSimple, (cause) => isLockTimeout(cause) && attempt(batch, sendGeneral))
+      } else await attempt(batch, sendGeneral)
+      inFlight--
+      release(batch)
+      if (waiting.length > 0) schedule()
+    }
+
+    /** Sends; when that fails as a whole, does what `instead` says, or else takes the batch apart. */
+    const attempt = async (
+      batch: Array<Pending>,
+      how: (batch: Array<Pending>) => Promise<void>,
+      instead?: (cause: unknown) => false | Promise<void>
+    ): Promise<void> => {
       try {
-        if (isSimpleBatch(batch)) await sendSimple(batch)
-        else await sendGeneral(batch)
+        await how(batch)
       } catch (cause) {
-        apart(batch, cause)
-      } finally {
-        inFlight--
-        release(batch)
-        if (waiting.length > 0) schedule()
+        const other = instead?.(cause)
+        if (other) await other
+        else apart(batch, cause)
       }
     }
 
@@ -261,7 +273,7 @@ export const make = (
         if (outcome === undefined) unexplained.push(batch[i]!)
         else settle(batch[i]!, outcome)
       }
-      if (unexplained.length > 0) await sendGeneral(unexplained)
+      if (unexplained.length > 0) await attempt(unexplained, sendGeneral)
     }
 
     const sendGeneral = async (batch: ReadonlyArray<Pending>): Promise<void> => {
@@ -313,7 +325,7 @@ export const make = (
     /** After the whole batch failed: what its writes do next depends on why. */
     const apart = (batch: ReadonlyArray<Pending>, cause: unknown): void => {
       if (isUnknownOutcome(cause)) for (const pending of batch) pending.looksAtIds = true
-      for (const pending of batch) toLane(pending, undefined)
+      for (const pending of batch) toLane(pending, laneStream(pending))
     }
 
     const lane = (key: string): Effect.Effect<void> =>
@@ -349,7 +361,9 @@ export const make = (
       } catch (cause) {
         if (isLockTimeout(cause)) {
           // The wait itself was the pause; the next lane has its turn meanwhile.
-          requeue(batch.filter((pending) => !expired(pending, cause)))
+          const left = batch.filter((pending) => !expired(pending, cause))
+          if (key.startsWith("#") && !solo) for (const pending of left) toLane(pending, laneStream(pending))
+          else requeue(left)
           return undefined
         }
         if (isUnknownOutcome(cause)) for (const pending of batch) pending.looksAtIds = true
@@ -453,6 +467,10 @@ export const make = (
   })
 
 // ---- internal ----
+
+/** The stream whose lane a write belongs into, if it is about one stream only. */
+const laneStream = ({ write }: Pending): StreamId | undefined =>
+  write.appends.length === 1 && write.condition === undefined ? write.appends[0]!.streamId : undefined
 
 const streamOf = (pending: Pending): string => pending.write.appends[0]!.streamId
 
