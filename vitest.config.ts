@@ -1,0 +1,14 @@
+/** The whole run. The set-up stands here and not in the projects, so that one database server serves all. */
+import { defineConfig } from "vitest/config"
+import { conditions } from "./vitest.shared.js"
+import projects from "./vitest.workspace.js"
+
+export default defineConfig({
+  // Vitest hands the conditions of the root to its workers, where Node itself resolves imports.
+  ssr: { resolve: { conditions } },
+  test: {
+    projects: [...projects],
+    globalSetup: "packages/testkit/src/globalSetup.ts",
+    passWithNoTests: false
+  }
+})
