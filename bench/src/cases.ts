@@ -1,0 +1,166 @@
+/**
+ * The cases, their goals, and who takes part. Millrace's own contestants come from `ours.ts`; a case without one
+ * still measures its peers and its limit.
+ */
+import pg from "pg"
+import type { Case, Contestant, Goal } from "./contestant.js"
+import { pgAppendBatches, pgAppendHundred, pgAppendOne } from "./limits/pgAppend.js"
+import { loadBareLog, pgStreamBare } from "./limits/pgStream.js"
+import { sqliteAppendHundred, sqliteAppendOne, sqliteStreamBare } from "./limits/sqlite.js"
+import { memoryContestant } from "./memory/measure.js"
+import { emmettAppend, emmettStream } from "./peers/emmett.js"
+import { messageDbAppend, messageDbAppendHundred, messageDbStream } from "./peers/messageDb.js"
+
+/** Names of the cases, in the order in which they run. */
+export type CaseName =
+  | "pg-append-1"
+  | "pg-append-32"
+  | "pg-append-256"
+  | "pg-append-100-a-call"
+  | "pg-total-order-256"
+  | "sqlite-append-100-a-call"
+  | "sqlite-append-32"
+  | "pg-stream"
+  | "sqlite-stream"
+  | "memory-stream"
+
+/**
+ * Millrace's own contestants of each case: usually one, `{ name: "ours", role: "ours", open }`. For
+ * `pg-total-order-256` two: `ours`, and the same store without the log's lock as `{ name: "limit", role: "limit" }`.
+ */
+export type Ours = { readonly [name in CaseName]?: ReadonlyArray<Contestant> }
+
+/** All cases, `ours` in front. */
+export const makeCases = (ours: Ours): ReadonlyArray<Case & { readonly name: CaseName }> =>
+  definitions.map((definition) => ({
+    ...definition,
+    contestants: [...(ours[definition.name] ?? []), ...definition.contestants]
+  }))
+
+// ---- internal ----
+
+const times = (contestant: string, atLeast: number): Goal => ({
+  kind: "timesContestant",
+  contestant,
+  atLeast
+})
+
+/** A plain loop is the limit; one that overlaps client and server, and two connections, are for comparison. */
+const batchLoops = (streams: number): ReadonlyArray<Contestant> => [
+  pgAppendBatches({ name: "limit", role: "limit", streams, connections: 1, ahead: false }),
+  pgAppendBatches({ name: "limitAhead", role: "reference", streams, connections: 1, ahead: true }),
+  pgAppendBatches({ name: "limit2", role: "reference", streams, connections: 2, ahead: false })
+]
+
+const definitions: ReadonlyArray<Case & { readonly name: CaseName }> = [
+  {
+    name: "pg-append-1",
+    group: "append",
+    about: "Postgres, 1 caller, 1 event a call. Limit: one call of one SQL append function",
+    unit: "events/s",
+    callers: 1,
+    goals: [times("limit", 0.85)],
+    contestants: [emmettAppend(1), messageDbAppend(), pgAppendOne]
+  },
+  {
+    name: "pg-append-32",
+    group: "append",
+    about: "Postgres, 32 callers on 32 streams, 1 event a call. Limit: 1 000-row unnest inserts",
+    unit: "events/s",
+    callers: 32,
+    goals: [times("emmett", 10), times("messageDb", 5)],
+    contestants: [emmettAppend(1), messageDbAppend(), ...batchLoops(32)]
+  },
+  {
+    name: "pg-append-256",
+    group: "append",
+    about: "Postgres, 256 callers on 256 streams, 1 event a call. Limit: 1 000-row unnest inserts",
+    unit: "events/s",
+    callers: 256,
+    goals: [times("emmett", 20), times("limit", 0.7), { kind: "p99", atMostMs: 20 }],
+    contestants: [emmettAppend(1, 32), messageDbAppend(), ...batchLoops(256)]
+  },
+  {
+    name: "pg-append-100-a-call",
+    group: "append",
+    about: "Postgres, 1 caller, 100 events a call. Limit: one INSERT of 100 rows",
+    unit: "events/s",
+    callers: 1,
+    goals: [times("limit", 0.75), times("emmett", 2)],
+    contestants: [emmettAppend(100), messageDbAppendHundred, pgAppendHundred]
+  },
+  {
+    name: "pg-total-order-256",
+    group: "append",
+    about: "Postgres, 256 callers. Limit: the same store, merging alike, without the log's lock",
+    unit: "events/s",
+    callers: 256,
+    goals: [times("limit", 0.9)],
+    contestants: []
+  },
+  {
+    name: "sqlite-append-100-a-call",
+    group: "append",
+    about: "SQLite (FULL), 1 caller, 100 events a call. Limit: 100 prepared inserts in a transaction",
+    unit: "events/s",
+    callers: 1,
+    goals: [times("limit", 0.7)],
+    contestants: [sqliteAppendHundred]
+  },
+  {
+    name: "sqlite-append-32",
+    group: "append",
+    about: "SQLite (FULL), 32 callers, 1 event a call. Limit: one prepared insert and commit an event",
+    unit: "events/s",
+    callers: 32,
+    goals: [times("limit", 3)],
+    contestants: [sqliteAppendOne]
+  },
+  {
+    name: "pg-stream",
+    group: "read",
+    about: "Postgres, 200 000 events read and decoded. Limit: keyset pages and JSON.parse",
+    unit: "events/s",
+    callers: 1,
+    goals: [times("limit", 0.7)],
+    contestants: [
+      emmettStream(),
+      messageDbStream(),
+      pgStreamBare({ name: "limit", role: "limit", ahead: false }),
+      pgStreamBare({ name: "limitAhead", role: "reference", ahead: true })
+    ]
+  },
+  {
+    name: "sqlite-stream",
+    group: "read",
+    about: "SQLite, 200 000 events read and decoded. Limit: keyset pages and JSON.parse",
+    unit: "events/s",
+    callers: 1,
+    goals: [times("limit", 0.7)],
+    contestants: [sqliteStreamBare()]
+  },
+  {
+    name: "memory-stream",
+    group: "read",
+    about: "Postgres, resident memory over idle while a process reads 1 000 000 events (--quick: 200 000)",
+    unit: "MB over idle",
+    callers: 1,
+    goals: [{ kind: "value", below: 64 }],
+    warmUp: false,
+    contestants: [
+      memoryContestant({
+        name: "limit",
+        role: "limit",
+        module: new URL("./memory/bareReader.ts", import.meta.url),
+        load: async (place, events) => {
+          const url = await place.database()
+          const client = new pg.Client({ connectionString: url })
+          await client.connect()
+          await loadBareLog(client, events)
+          await client.end()
+          return url
+        }
+      })
+    ]
+  }
+]

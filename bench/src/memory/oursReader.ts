@@ -1,0 +1,22 @@
+/** Millrace's `stream()` over Postgres, as a process of its own, for its memory. */
+import { EventStore } from "@millrace/core/EventStore"
+import * as Postgres from "@millrace/postgres/Postgres"
+import { Effect, ManagedRuntime, Redacted, Stream } from "effect"
+import type { MemoryReader } from "./childProtocol.js"
+
+export const reader: MemoryReader = {
+  open: async (target) => {
+    const runtime = ManagedRuntime.make(Postgres.layer({ url: Redacted.make(target) }))
+    const store = await runtime.runPromise(EventStore)
+    return {
+      read: (eventsMax, seen) =>
+        runtime.runPromise(
+          store.stream().pipe(
+            Stream.take(eventsMax),
+            Stream.runForEachChunk((chunk) => Effect.sync(() => seen(chunk.length)))
+          )
+        ),
+      close: () => runtime.dispose()
+    }
+  }
+}

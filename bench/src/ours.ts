@@ -1,0 +1,179 @@
+/** Millrace's own contestants: the stores as an application uses them, through their layers. */
+import type { NewEvent } from "@millrace/core/Event"
+import { EventStore } from "@millrace/core/EventStore"
+import * as Postgres from "@millrace/postgres/Postgres"
+import * as Sqlite from "@millrace/sqlite/Sqlite"
+import * as SqlClient from "@effect/sql/SqlClient"
+import type { Layer } from "effect"
+import { Chunk, Effect, ManagedRuntime, Redacted, Stream } from "effect"
+import type { Ours } from "./cases.js"
+import type { Contestant, Place, Role } from "./contestant.js"
+import { driveCalls, driveEffects } from "./drive.js"
+import { memoryContestant } from "./memory/measure.js"
+import { eventType, payload, streamName } from "./payload.js"
+import { checkedPass, readEvents, readStreams } from "./readCheck.js"
+import type { Pass } from "./readCheck.js"
+
+type Services = EventStore | SqlClient.SqlClient
+type Stores = (place: Place) => Promise<Layer.Layer<Services, unknown>>
+
+const postgres: Stores = async (place) => Postgres.layer({ url: Redacted.make(await place.database()) })
+
+const sqlite: Stores = async (place) => Sqlite.layer({ filename: `${await place.folder()}/log.db` })
+
+interface Append {
+  readonly name?: string
+  readonly role?: Role
+  readonly stores: Stores
+  readonly perCall: number
+  /** Statements that change the store before it is measured. */
+  readonly prepare?: ReadonlyArray<string>
+  /** Schema and what empties it. */
+  readonly reset: ReadonlyArray<string>
+  readonly events: string
+}
+
+const append = (options: Append): Contestant => ({
+  name: options.name ?? "ours",
+  role: options.role ?? "ours",
+  open: async (place) => {
+    const runtime = ManagedRuntime.make(await options.stores(place))
+    const store = await runtime.runPromise(EventStore)
+    const run = (statements: ReadonlyArray<string>): Promise<void> =>
+      runtime.runPromise(
+        Effect.flatMap(SqlClient.SqlClient, (sql) =>
+          Effect.forEach(statements, (statement) => sql.unsafe(statement), { discard: true })
+        )
+      )
+    await run(options.prepare ?? [])
+    let next = 0
+    const nextEvent = (): NewEvent => ({ type: eventType, data: payload(next++) })
+    return {
+      drive: driveEffects(runtime, (caller) =>
+        Effect.as(
+          store.write({
+            streamId: streamName(caller),
+            events: Array.from({ length: options.perCall }, nextEvent)
+          }),
+          options.perCall
+        )
+      ),
+      reset: () => run(options.reset),
+      count: () =>
+        runtime.runPromise(
+          Effect.flatMap(SqlClient.SqlClient, (sql) =>
+            Effect.map(
+              sql.unsafe<{ n: number | string }>(`SELECT count(*) AS n FROM ${options.events}`),
+              ([row]) => Number(row!.n)
+            )
+          )
+        ),
+      close: () => runtime.dispose()
+    }
+  }
+})
+
+const pgAppend = (perCall: number, extra: Partial<Append> = {}): Contestant =>
+  append({
+    stores: postgres,
+    perCall,
+    // One transaction: the append-only trigger is off only while the tables are emptied.
+    reset: [
+      `DO $$ BEGIN
+        PERFORM set_config('millrace.repair_millrace', 'on', true);
+        TRUNCATE millrace.events, millrace.streams;
+        ALTER SEQUENCE millrace.positions RESTART;
+      END $$`
+    ],
+    events: "millrace.events",
+    ...extra
+  })
+
+const sqliteAppend = (perCall: number): Contestant =>
+  append({
+    stores: sqlite,
+    perCall,
+    reset: [
+      "UPDATE millrace_log SET maintenance = 1",
+      "DELETE FROM millrace_events",
+      "DELETE FROM millrace_streams",
+      "UPDATE millrace_log SET head = 0, maintenance = 0"
+    ],
+    events: "millrace_events"
+  })
+
+/** Fills a log of `events` events: event i has data `payload(i)` and is in stream i modulo `readStreams`. */
+const load = (runtime: ManagedRuntime.ManagedRuntime<Services, unknown>, events: number): Promise<void> =>
+  runtime.runPromise(
+    Effect.gen(function* () {
+      const store = yield* EventStore
+      for (let first = 0; first < events; first += readStreams) {
+        const appends = Array.from({ length: Math.min(readStreams, events - first) }, (_, i) => ({
+          streamId: streamName(i),
+          events: [{ type: eventType, data: payload(first + i) }]
+        }))
+        yield* store.write(appends)
+      }
+    })
+  )
+
+const stream = (stores: Stores): Contestant => ({
+  name: "ours",
+  role: "ours",
+  open: async (place) => {
+    const runtime = ManagedRuntime.make(await stores(place))
+    const store = await runtime.runPromise(EventStore)
+    await load(runtime, readEvents)
+    const pass: Effect.Effect<Pass, unknown> = Effect.suspend(() => {
+      const seen = { events: 0, amountSum: 0 }
+      return Effect.as(
+        Stream.runForEachChunk(store.stream(), (chunk) =>
+          Effect.sync(() => {
+            for (const event of Chunk.toReadonlyArray(chunk))
+              seen.amountSum += (event.data as { amount: number }).amount
+            seen.events += chunk.length
+          })
+        ),
+        seen
+      )
+    })
+    return {
+      drive: driveCalls(checkedPass(() => runtime.runPromise(pass))),
+      close: () => runtime.dispose()
+    }
+  }
+})
+
+/** All of Millrace's contestants, by case. */
+export const ours: Ours = {
+  "pg-append-1": [pgAppend(1)],
+  "pg-append-32": [pgAppend(1)],
+  "pg-append-256": [pgAppend(1)],
+  "pg-append-100-a-call": [pgAppend(100)],
+  "pg-total-order-256": [
+    pgAppend(1),
+    pgAppend(1, {
+      name: "limit",
+      role: "limit",
+      prepare: ["ALTER TABLE millrace.events DISABLE TRIGGER hold_log"]
+    })
+  ],
+  "sqlite-append-100-a-call": [sqliteAppend(100)],
+  "sqlite-append-32": [sqliteAppend(1)],
+  "pg-stream": [stream(postgres)],
+  "sqlite-stream": [stream(sqlite)],
+  "memory-stream": [
+    memoryContestant({
+      name: "ours",
+      role: "ours",
+      module: new URL("./memory/oursReader.ts", import.meta.url),
+      load: async (place, events) => {
+        const url = await place.database()
+        const runtime = ManagedRuntime.make(Postgres.layer({ url: Redacted.make(url) }))
+        await load(runtime, events)
+        await runtime.dispose()
+        return url
+      }
+    })
+  ]
+}
