@@ -22,8 +22,13 @@ export interface EventIdSource {
   readonly next: (nowMs: number) => EventId
 }
 
+/** Millisecond 0, where a test clock begins, counts as 1: the library takes 0 for "no time given". */
+const sourceOf = (ulid: (nowMs: number) => string): EventIdSource => ({
+  next: (nowMs) => ulid(nowMs > 0 ? nowMs : 1) as EventId
+})
+
 /** One source for the whole process, so that ids rise across all of its stores. */
-const ulids: EventIdSource = { next: monotonicFactory() as (nowMs: number) => EventId }
+const ulids: EventIdSource = sourceOf(monotonicFactory())
 
 /**
  * Ids that depend on nothing but `seed` and the times passed in: for tests that print or compare them.
@@ -39,7 +44,7 @@ export const seeded = (seed: number): EventIdSource => {
     t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
     return ((t ^ (t >>> 14)) >>> 0) / 4294967296
   }
-  return { next: monotonicFactory(random) as (nowMs: number) => EventId }
+  return sourceOf(monotonicFactory(random))
 }
 
 /** Replaces the ids of every store built beneath it by those of {@link seeded}. */

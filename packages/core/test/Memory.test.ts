@@ -2,8 +2,10 @@
 import * as Memory from "@millrace/core/Memory"
 import * as MemorySnapshotStore from "@millrace/core/MemorySnapshotStore"
 import { eventStoreSuite } from "@millrace/testkit/EventStoreSuite"
+import { sameAsMemory } from "@millrace/testkit/EventStoreModel"
 import { snapshotStoreSuite } from "@millrace/testkit/SnapshotStoreSuite"
 
 eventStoreSuite("memory", Memory.layer())
 snapshotStoreSuite("memory", Memory.layer())
 snapshotStoreSuite("memory, alone", MemorySnapshotStore.layer)
+sameAsMemory("memory", Memory.layer(), { numRuns: 300 })
