@@ -23,7 +23,7 @@ import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import pg from "pg"
-import { storeUnavailable } from "./PgFault.js"
+import { PgError, storeUnavailable } from "./PgFault.js"
 import type { HeadHolder, PgHead } from "./PgHead.js"
 import type { PgNames } from "./PgNames.js"
 import type { PgPool } from "./PgPool.js"
@@ -178,7 +178,7 @@ const listenOnce = (
           })
           client.on("error", (error) => Deferred.unsafeDone(ended, Effect.fail(error)))
           client.on("end", () =>
-            Deferred.unsafeDone(ended, Effect.fail(new Error("the listening connection ended")))
+            Deferred.unsafeDone(ended, Effect.fail(new PgError("the listening connection ended", "")))
           )
           client.on("notification", () => {
             Deferred.unsafeDone(heard, Effect.void)
@@ -201,7 +201,7 @@ const listenOnce = (
       yield* Effect.race(Deferred.await(heard), Deferred.await(ended)).pipe(
         Effect.timeoutFail({
           duration: probeTimeout,
-          onTimeout: () => new Error("no notification came back")
+          onTimeout: () => new PgError("no notification came back", "")
         })
       )
       on.onConnected()

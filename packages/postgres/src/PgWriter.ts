@@ -153,7 +153,9 @@ export const make = (
     const schedule = (): void => {
       if (scheduled || inFlight >= inFlightMax) return
       scheduled = true
-      // After the callers that were resumed together have all had their turn.
+      // After the callers that were resumed together have all had their turn; a fiber for it would cost as much
+      // as a small write.
+      // oxlint-disable-next-line no-restricted-globals
       setImmediate(flush)
     }
 

@@ -20,7 +20,7 @@ import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import type * as Redacted from "effect/Redacted"
+import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import { migrate } from "./migrations/index.js"
 import * as PgEventStore from "./PgEventStore.js"
@@ -195,6 +195,9 @@ const driverError = (error: unknown): unknown => {
 function optionsFault(options: PostgresOptions, schema: string): InvalidArgument | undefined {
   if (!schemaPattern.test(schema))
     return invalid("schema", "lower-case letters, digits and _, 1 to 40 of them, no digit first", schema)
+  // Not shown: a wrong url may well contain a right password.
+  if (!isUrl(Redacted.value(options.url)))
+    return invalid("url", "postgres://user:password@host:port/database", "<redacted>")
   const max = options.maxConnections
   if (max !== undefined && !(Number.isInteger(max) && max >= 4 && max <= 1_000))
     return invalid("maxConnections", "an integer of 4 to 1 000", max)
@@ -209,3 +212,6 @@ function optionsFault(options: PostgresOptions, schema: string): InvalidArgument
   }
   return EventStoreBackend.settingsFault(options)
 }
+
+const isUrl = (text: string): boolean =>
+  /^postgres(ql)?:$/.test(URL.canParse(text) ? new URL(text).protocol : "")

@@ -1,0 +1,113 @@
+/** Runs the real program as a user does, in a process of its own, and the plain computation to compare it with. */
+import * as Effect from "effect/Effect"
+import { spawn } from "node:child_process"
+import { readFileSync } from "node:fs"
+import { createRequire } from "node:module"
+import { dirname, join, resolve } from "node:path"
+import { fileURLToPath, pathToFileURL } from "node:url"
+
+const here = dirname(fileURLToPath(import.meta.url))
+const root = resolve(here, "../../..")
+/** By its path, so that the program can run in any folder. */
+const tsx = pathToFileURL(createRequire(import.meta.url).resolve("tsx")).href
+const main = resolve(here, "../src/main.ts")
+
+export interface Outcome {
+  /** null when a signal ended it. */
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+  readonly stdout: string
+  readonly stderr: string
+}
+
+export interface RunOptions {
+  readonly env?: Readonly<Record<string, string>>
+  readonly cwd?: string
+  /** SIGKILL, `afterMs` after this text appeared on stderr; an empty text is there from the start. */
+  readonly kill?: { readonly text: string; readonly afterMs: number }
+}
+
+/** Longest run, at several times what the slowest machine needs. One that takes longer hangs. */
+const runLimitMs = 120_000
+
+/** `npm start -- …args`. A test that is interrupted takes its program along; one that hangs is killed, and so seen. */
+export const run = (args: ReadonlyArray<string>, options: RunOptions = {}): Effect.Effect<Outcome> =>
+  Effect.async((resume) => {
+    const { MILLRACE_URL: _, ...environment } = process.env
+    const child = spawn(process.execPath, ["--conditions=millrace-source", "--import", tsx, main, ...args], {
+      cwd: options.cwd ?? root,
+      env: { ...environment, ...options.env },
+      stdio: ["ignore", "pipe", "pipe"]
+    })
+    let stdout = ""
+    let stderr = ""
+    let killer: NodeJS.Timeout | undefined
+    const killWhenDue = (): void => {
+      const { kill } = options
+      if (kill !== undefined && killer === undefined && stderr.includes(kill.text))
+        killer = setTimeout(() => child.kill("SIGKILL"), kill.afterMs)
+    }
+    child.stdout.setEncoding("utf8").on("data", (text: string) => (stdout += text))
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text
+      killWhenDue()
+    })
+    killWhenDue()
+    const limit = setTimeout(() => {
+      stderr += `\nkilled: still running after ${runLimitMs} ms`
+      child.kill("SIGKILL")
+    }, runLimitMs)
+    child.once("error", (error) => resume(Effect.die(error)))
+    child.once("close", (code, signal) => {
+      clearTimeout(killer)
+      clearTimeout(limit)
+      resume(Effect.succeed({ code, signal, stdout, stderr }))
+    })
+    return Effect.sync(() => {
+      clearTimeout(killer)
+      clearTimeout(limit)
+      child.kill("SIGKILL")
+    })
+  })
+
+export interface Row {
+  readonly date: string
+  readonly delay: number
+  readonly distance: number
+  readonly origin: string
+  readonly destination: string
+}
+
+/** The file itself, past all of the program's code. */
+export const rows = (): ReadonlyArray<Row> => {
+  const entry = createRequire(import.meta.url).resolve("vega-datasets")
+  return JSON.parse(
+    readFileSync(join(dirname(entry), "../data/flights-20k.json"), "utf8")
+  ) as ReadonlyArray<Row>
+}
+
+/** The summary as one would compute it by hand. */
+export const expectedAirports = () => {
+  const delays: Record<string, Array<number>> = {}
+  for (const { delay, origin } of rows()) (delays[origin] ??= []).push(delay)
+  return Object.entries(delays)
+    .map(([airport, list]) => ({
+      airport,
+      flights: list.length,
+      averageDelayMinutes:
+        Math.round((list.reduce((sum, delay) => sum + delay, 0) / list.length) * 100) / 100,
+      over60: list.filter((delay) => delay > 60).length
+    }))
+    .sort((a, b) => b.flights - a.flights || a.airport.localeCompare(b.airport, "en"))
+}
+
+/** Integers of 0 to `below` − 1 that depend on the seed alone (mulberry32). */
+export const seeded = (seed: number) => {
+  let state = seed >>> 0
+  return (below: number): number => {
+    state = (state + 0x6d2b79f5) >>> 0
+    let t = Math.imul(state ^ (state >>> 15), state | 1)
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61)
+    return ((t ^ (t >>> 14)) >>> 0) % below
+  }
+}
