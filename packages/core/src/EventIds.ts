@@ -28,7 +28,25 @@ const sourceOf = (ulid: (nowMs: number) => string): EventIdSource => ({
 })
 
 /** One source for the whole process, so that ids rise across all of its stores. */
-const ulids: EventIdSource = sourceOf(monotonicFactory())
+const ulids: EventIdSource = sourceOf(monotonicFactory(systemRandom()))
+
+/**
+ * Random numbers of 0 to 1 from the system's generator, 1 024 at a time: asking for each one by itself took 3 %
+ * of the process at 20 000 appends a second, since every new millisecond begins with 16 of them.
+ */
+function systemRandom(): () => number {
+  const bytes = new Uint8Array(1024)
+  let next = bytes.length
+  return () => {
+    if (next === bytes.length) {
+      // This is the service that everybody else is to use.
+      // oxlint-disable-next-line no-restricted-globals
+      crypto.getRandomValues(bytes)
+      next = 0
+    }
+    return bytes[next++]! / 256
+  }
+}
 
 /**
  * Ids that depend on nothing but `seed` and the times passed in: for tests that print or compare them.
