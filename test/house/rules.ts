@@ -25,6 +25,7 @@ export const house: House = {
           "Page",
           "Position",
           "PreparedWrite",
+          "ReadPlan",
           "RoutingKey",
           "StoreUnavailable",
           "StreamId",

@@ -13,28 +13,26 @@ import { eventBytesMaxDefault } from "./Append.js"
 import type { ReadError } from "./EngineError.js"
 import { SerializationError } from "./EngineError.js"
 import type { EventMetadata, RecordedEvent } from "./Event.js"
-import { commonStream, filterFault, filtersFault, isUnrestricted } from "./EventFilter.js"
+import { filterFault, isUnrestricted } from "./EventFilter.js"
 import type { EventFilter } from "./EventFilter.js"
 import type { EventId } from "./EventId.js"
 import { EventIds } from "./EventIds.js"
-import type { ReadQuery, StreamInfo, StreamListing } from "./EventQuery.js"
+import type { StreamInfo, StreamListing } from "./EventQuery.js"
 import { EventStore } from "./EventStore.js"
 import type { InvalidArgument } from "./InvalidArgument.js"
 import { invalid } from "./InvalidArgument.js"
-import { textFault } from "./Text.js"
 import type { Page } from "./Page.js"
-import { pageRowsDefault, pageRowsMax } from "./Page.js"
+import { pageRowsDefault } from "./Page.js"
 import { Position } from "./Position.js"
 import { isExpected, prepare, toJson } from "./PreparedWrite.js"
 import type { PreparedWrite } from "./PreparedWrite.js"
-import type { RoutingKey } from "./RoutingKey.js"
-import * as RoutingKeys from "./RoutingKey.js"
+import { listingFault, planOf } from "./ReadPlan.js"
+import type { ReadPlan } from "./ReadPlan.js"
 import type { StoreUnavailable } from "./StoreUnavailable.js"
-import type { StreamId } from "./StreamId.js"
-import { InvalidStreamId, streamIdCodePointsMax, streamIdFault } from "./StreamId.js"
+import type { InvalidStreamId, StreamId } from "./StreamId.js"
+import { invalidStreamId, streamIdFault } from "./StreamId.js"
 import { StreamVersion } from "./StreamVersion.js"
 import type { InvalidOriginalVersion, WriteError } from "./WriteError.js"
-import { vnodeCount } from "./Vnode.js"
 
 /** An event as a backend gives it back: JSON still as text, the time as milliseconds since 1970. */
 export interface EventRow {
@@ -50,32 +48,7 @@ export interface EventRow {
   readonly erased: boolean
 }
 
-/** A checked query: bounds are numbers, absent means none. */
-export interface ReadPlan {
-  readonly filters: ReadonlyArray<EventFilter>
-  /** The one stream that the query reads, or undefined for a read of the log, which must stop at the head. */
-  readonly streamId: string | undefined
-  readonly routingKey: RoutingKey
-  /** Only positions greater than this; 0 = from the beginning. */
-  readonly after: number
-  /** Only positions smaller than this; undefined = no bound. */
-  readonly before: number | undefined
-  /** Only positions up to and including this one; undefined = no bound but the head. */
-  readonly upTo: number | undefined
-  /** Only versions greater than this; 0 = all. */
-  readonly afterVersion: number
-  readonly vnodes: { readonly from: number; readonly to: number } | undefined
-  readonly includeArchived: boolean
-  /** Newest first; the rows still come back in the order read, that is descending. */
-  readonly backward: boolean
-  /** Most rows to give. */
-  readonly limit: number
-  /**
-   * Whether to find out if rows match on the other side of the cursor as well: forward at or before
-   * `after`, backward at or after `before` (and up to `upTo` and the head).
-   */
-  readonly lookBehind: boolean
-}
+export type { ReadPlan } from "./ReadPlan.js"
 
 export interface RowPage {
   /** In the order read: ascending when forward, descending when backward. */
@@ -317,92 +290,5 @@ const withStreamId = <Use extends Effect.Effect<unknown, unknown>>(
   use: (id: StreamId) => Use
 ): Use | Effect.Effect<never, InvalidStreamId> => {
   const reason = streamIdFault(streamId)
-  return reason === undefined
-    ? use(streamId as StreamId)
-    : Effect.fail(new InvalidStreamId({ streamId: String(streamId).slice(0, 80), reason }))
-}
-
-const isPosition = (value: unknown): value is number => Number.isSafeInteger(value) && (value as number) >= 0
-
-const positionAllowed = "a position of 0 to 2^53 - 1"
-
-/** A checked plan, or what is wrong with the query. */
-export function planOf(query: ReadQuery, rowsDefault: number): ReadPlan | InvalidArgument {
-  const filters = query.filters ?? []
-  const fault =
-    filtersFault("filters", filters) ?? routingFault(query.routingKey) ?? vnodesFault(query.vnodes)
-  if (fault !== undefined) return fault
-  const page = query.page ?? { _tag: "Forward" as const }
-  if (page._tag !== "Forward" && page._tag !== "Backward")
-    return invalid("page", "Page.forward(…) or Page.backward(…)", page)
-  const backward = page._tag === "Backward"
-  const limit = (backward ? page.last : page.first) ?? rowsDefault
-  if (!Number.isInteger(limit) || limit < 1 || limit > pageRowsMax) {
-    return invalid(backward ? "page.last" : "page.first", `an integer of 1 to ${pageRowsMax} rows`, limit)
-  }
-  const after = backward ? 0 : (page.after ?? 0)
-  if (!isPosition(after)) return invalid("page.after", positionAllowed, after)
-  const before = backward ? page.before : undefined
-  if (before !== undefined && !isPosition(before)) return invalid("page.before", positionAllowed, before)
-  if (query.upTo !== undefined && !isPosition(query.upTo)) return invalid("upTo", positionAllowed, query.upTo)
-
-  const streamId = commonStream(filters)
-  const afterVersion = query.afterVersion ?? 0
-  if (!isPosition(afterVersion)) return invalid("afterVersion", "a version of 0 to 2^53 - 1", afterVersion)
-  if (afterVersion > 0 && streamId === undefined) {
-    return invalid("afterVersion", "only together with filters that all name one stream", afterVersion)
-  }
-  return {
-    filters: filters.some(isUnrestricted) ? [] : filters,
-    streamId,
-    routingKey: query.routingKey ?? RoutingKeys.all,
-    after,
-    before,
-    upTo: query.upTo,
-    afterVersion,
-    vnodes: query.vnodes,
-    includeArchived: streamId !== undefined || (query.includeArchived ?? false),
-    backward,
-    limit,
-    lookBehind: false
-  }
-}
-
-function routingFault(key: RoutingKey | undefined): InvalidArgument | undefined {
-  if (key === undefined || key._tag === "All" || key._tag === "Unkeyed") return undefined
-  if (key._tag !== "Value")
-    return invalid("routingKey", "RoutingKey.all, RoutingKey.value(key) or RoutingKey.unkeyed", key)
-  const fault = textFault(key.key, RoutingKeys.routingKeyCodePointsMax)
-  return fault === undefined
-    ? undefined
-    : invalid(
-        "routingKey.key",
-        `1 to ${RoutingKeys.routingKeyCodePointsMax} characters; this one is ${fault}`,
-        key.key
-      )
-}
-
-function vnodesFault(vnodes: ReadQuery["vnodes"]): InvalidArgument | undefined {
-  if (vnodes === undefined) return undefined
-  const { from, to } = vnodes
-  const ok = Number.isInteger(from) && Number.isInteger(to) && from >= 0 && from <= to && to < vnodeCount
-  return ok
-    ? undefined
-    : invalid("vnodes", `{ from, to } with 0 <= from <= to <= ${vnodeCount - 1}`, `${from} to ${to}`)
-}
-
-function listingFault(listing: StreamListing): InvalidArgument | undefined {
-  const { after, limit, prefix } = listing
-  if (!Number.isInteger(limit) || limit < 1 || limit > pageRowsMax)
-    return invalid("limit", `an integer of 1 to ${pageRowsMax} streams`, limit)
-  for (const [field, text] of [
-    ["prefix", prefix],
-    ["after", after]
-  ] as const) {
-    if (text === undefined) continue
-    const fault = textFault(text, streamIdCodePointsMax)
-    if (fault !== undefined)
-      return invalid(field, `1 to ${streamIdCodePointsMax} characters; this one is ${fault}`, text)
-  }
-  return undefined
+  return reason === undefined ? use(streamId as StreamId) : Effect.fail(invalidStreamId(streamId, reason))
 }

@@ -16,7 +16,7 @@ import { invalid } from "./InvalidArgument.js"
 import { textFault, utf8Bytes } from "./Text.js"
 import { routingKeyCodePointsMax } from "./RoutingKey.js"
 import type { StreamId } from "./StreamId.js"
-import { categoryOf, InvalidStreamId, streamIdFault } from "./StreamId.js"
+import { categoryOf, invalidStreamId, streamIdFault } from "./StreamId.js"
 import { vnodeOf } from "./Vnode.js"
 import type { WriteError } from "./WriteError.js"
 import { EventTooLarge, MissingData } from "./WriteError.js"
@@ -102,8 +102,7 @@ function prepareAppend(append: StreamAppend, path: string, state: Preparing): Pr
     return invalid(path, "an append { streamId, events }", append)
   const { events, expected = "any", routingKey, streamId } = append
   const fault = streamIdFault(streamId)
-  if (fault !== undefined)
-    return new InvalidStreamId({ streamId: String(streamId).slice(0, 80), reason: fault })
+  if (fault !== undefined) return invalidStreamId(streamId, fault)
   if (!isExpected(expected)) {
     return invalid(`${path}.expected`, `"any", "exists", "empty" or a version of 0 to 2^53 - 1`, expected)
   }

@@ -4,6 +4,7 @@
  */
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
+import { describe } from "./InvalidArgument.js"
 import { compareUtf8, textFault } from "./Text.js"
 
 /** Longest stream name. Unit: code points (Unicode characters; an emoji counts once). */
@@ -62,12 +63,14 @@ export const streamIdOf = (category: string, id: string): StreamId => {
   return StreamId.make(`${category}/${id}`)
 }
 
+/** The error for a value that is no stream name; `reason` is its {@link streamIdFault}. */
+export const invalidStreamId = (value: unknown, reason: string): InvalidStreamId =>
+  new InvalidStreamId({ streamId: typeof value === "string" ? value.slice(0, 80) : describe(value), reason })
+
 /** Reads a name that comes from outside; a wrong one is an {@link InvalidStreamId} that says why. */
 export const parseStreamId = (value: unknown): Either.Either<StreamId, InvalidStreamId> => {
   const reason = streamIdFault(value)
-  return reason === undefined
-    ? Either.right(value as StreamId)
-    : Either.left(new InvalidStreamId({ streamId: String(value).slice(0, 80), reason }))
+  return reason === undefined ? Either.right(value as StreamId) : Either.left(invalidStreamId(value, reason))
 }
 
 /** The category of a stream: what stands before the first "/". */

@@ -54,6 +54,7 @@ export function behindStatement(
   const where = matchText(plan, bind)
   where.push(plan.backward ? `e.position >= ${bind(plan.before)}` : `e.position <= ${bind(plan.after)}`)
   if (upTo !== undefined) where.push(`e.position <= ${bind(upTo)}`)
+  if (plan.afterVersion > 0) where.push(`e.version > ${bind(plan.afterVersion)}`)
   const text = `
     SELECT 1
     FROM ${q}.events e

@@ -68,6 +68,8 @@ export const createAppend = ({ bucketSpace, channel, q }: PgNames) =>
         last_append   integer;
         hits          integer;
         misses        integer;
+        in_place      boolean;
+        misplaced     boolean;
         condition_at  bigint;
         code          integer;
       BEGIN
@@ -192,18 +194,21 @@ export const createAppend = ({ bucketSpace, channel, q }: PgNames) =>
           IF looks_at_ids AND code = 0 THEN
             hits := 0;
             misses := 0;
+            misplaced := false;
             s := e;
             FOR a IN first_append .. last_append LOOP
               FOR i IN 0 .. an[a] - 1 LOOP
+                in_place := coalesce(hit_here[s + i] AND hit_versions[s + i] = hit_versions[s] + i, false);
+                IF NOT in_place THEN
+                  misses := misses + 1;
+                END IF;
+                -- The id that is named: the first that stands elsewhere, or else the first that is known.
                 IF hit_positions[s + i] IS NOT NULL THEN
                   hits := hits + 1;
-                END IF;
-                IF hit_positions[s + i] IS NULL OR NOT hit_here[s + i] OR hit_versions[s] IS NULL OR hit_versions[s + i] <> hit_versions[s] + i THEN
-                  misses := misses + 1;
-                  IF at_append[w] = 0 OR (hit_positions[s + i] IS NOT NULL AND actual[w] = 0) THEN
+                  IF said[w] IS NULL OR (NOT in_place AND NOT misplaced) THEN
                     at_append[w] := a;
                     said[w] := ei[s + i];
-                    actual[w] := coalesce(hit_positions[s + i], 0);
+                    misplaced := NOT in_place;
                   END IF;
                 END IF;
               END LOOP;
@@ -219,10 +224,6 @@ export const createAppend = ({ bucketSpace, channel, q }: PgNames) =>
               END LOOP;
             ELSIF hits > 0 THEN
               code := 5;
-            ELSE
-              at_append[w] := 0;
-              said[w] := NULL;
-              actual[w] := 0;
             END IF;
           END IF;
 
