@@ -36,6 +36,7 @@ export interface AppendCondition {
   readonly after: Position
 }
 
+/** What a write may ask for beside its appends. */
 export interface WriteOptions {
   readonly condition?: AppendCondition | undefined
 }
@@ -61,8 +62,10 @@ export interface WriteResult {
   readonly position: Position
 }
 
-/** Most appends and most events of one write. */
+/** Most appends of one write. */
 export const appendsMax = 1_000
+
+/** Most events of one write. */
 export const eventsMax = 10_000
 
 /** Most bytes of one event: `data` and `metadata` as JSON in UTF-8. Default of every store. Unit: bytes. */

@@ -21,8 +21,9 @@ export interface EventFilter {
   readonly tags?: ReadonlyArray<string> | undefined
 }
 
-/** Most filters in one query or condition, and most tags in one filter. */
+/** Most filters in one query or condition. */
 export const filtersMax = 100
+/** Most tags in one filter. */
 export const filterTagsMax = 16
 
 /** What a filter looks at in an event. */

@@ -8,10 +8,12 @@ import * as Layer from "effect/Layer"
 import { monotonicFactory } from "ulidx"
 import type { EventId } from "./EventId.js"
 
+/** The service: read once by each store, when its layer is built. Default: ULIDs that rise within the process. */
 export class EventIds extends Context.Reference<EventIds>()("@millrace/core/EventIds", {
   defaultValue: (): EventIdSource => ulids
 }) {}
 
+/** What gives new ids, one after another. */
 export interface EventIdSource {
   /**
    * A new id, greater than every id given before by this source.

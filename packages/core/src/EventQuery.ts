@@ -9,6 +9,7 @@ import type { Position } from "./Position.js"
 import type { RoutingKey } from "./RoutingKey.js"
 import type { StreamVersion } from "./StreamVersion.js"
 
+/** A query. Without any field: the first 40 events of the log. */
 export interface ReadQuery {
   /** Of these one must match; none or an empty list = every event. At most 100. */
   readonly filters?: ReadonlyArray<EventFilter> | undefined
@@ -26,6 +27,7 @@ export interface ReadQuery {
   readonly includeArchived?: boolean | undefined
 }
 
+/** A range of vnodes, both ends included. 0 to 255, `from` not greater than `to`. */
 export interface VnodeRange {
   readonly from: number
   readonly to: number
@@ -40,6 +42,7 @@ export interface StreamInfo {
   readonly tombstoned: boolean
 }
 
+/** Which streams to list. */
 export interface StreamListing {
   /** What the stream id begins with, literally. */
   readonly prefix?: string | undefined

@@ -30,6 +30,7 @@ import type { InvalidStreamId, StreamId } from "./StreamId.js"
 import type { StreamVersion } from "./StreamVersion.js"
 import type { InvalidOriginalVersion, WriteError } from "./WriteError.js"
 
+/** The service. Ready-made layers: `Memory.layer`, `Sqlite.layer`, `Postgres.layer`. */
 export class EventStore extends Context.Tag("@millrace/core/EventStore")<
   EventStore,
   {

@@ -50,6 +50,7 @@ export interface EventRow {
 
 export type { ReadPlan } from "./ReadPlan.js"
 
+/** The rows of one page, and whether others stand on the other side of its cursor. */
 export interface RowPage {
   /** In the order read: ascending when forward, descending when backward. */
   readonly rows: ReadonlyArray<EventRow>
@@ -81,12 +82,14 @@ export interface EventStoreBackend {
   readonly eraseEvents: (filter: EventFilter, replacement: string) => Effect.Effect<number, StoreUnavailable>
 }
 
+/** A stream as a backend lists it. */
 export interface StreamRow {
   readonly streamId: string
   readonly version: number
   readonly tombstoned: boolean
 }
 
+/** Settings that every store has. */
 export interface EventStoreSettings {
   /** Most bytes of an event's data and metadata. Range: 1 to 67 108 864. Default: 1 048 576. */
   readonly eventBytesMax?: number | undefined

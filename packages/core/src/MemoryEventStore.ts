@@ -30,6 +30,7 @@ import {
   StreamDeleted
 } from "./WriteError.js"
 
+/** Settings of the memory store, and a hook for who keeps snapshots beside it. */
 export interface MemoryOptions extends EventStoreSettings {
   /** Called for each stream whose snapshots must go, because its events were deleted or erased. */
   readonly onForget?: ((streamId: StreamId) => void) | undefined

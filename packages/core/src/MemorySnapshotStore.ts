@@ -5,6 +5,7 @@ import { SnapshotStore } from "./SnapshotStore.js"
 import type { SnapshotRow } from "./SnapshotStoreBackend.js"
 import * as SnapshotStoreBackend from "./SnapshotStoreBackend.js"
 
+/** The store, and the hook that a log calls when events are deleted or erased. */
 export interface MemorySnapshots {
   readonly store: SnapshotStore["Type"]
   /** Removes the snapshots of a stream, whatever their name. */

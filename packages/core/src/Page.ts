@@ -28,6 +28,7 @@ export interface Backward {
   readonly before?: Position | undefined
 }
 
+/** Which rows: the first after a cursor, or the last before one. */
 export type PageRequest = Forward | Backward
 
 /** The first `first` rows after `after`. */
@@ -36,11 +37,13 @@ export const forward = (options: Omit<Forward, "_tag"> = {}): Forward => ({ _tag
 /** The last `last` rows before `before`. */
 export const backward = (options: Omit<Backward, "_tag"> = {}): Backward => ({ _tag: "Backward", ...options })
 
+/** A row with its cursor: hand it to `after` or `before` to go on from there. */
 export interface Edge<A> {
   readonly cursor: Position
   readonly node: A
 }
 
+/** What stands around the rows of a page. */
 export interface PageInfo {
   /** Whether rows follow the last edge (of an empty forward page: never; of an empty backward page: whether any stand at or after `before`). */
   readonly hasNextPage: boolean

@@ -21,6 +21,7 @@ import { vnodeOf } from "./Vnode.js"
 import type { WriteError } from "./WriteError.js"
 import { EventTooLarge, MissingData } from "./WriteError.js"
 
+/** An event with its id and its JSON text. */
 export interface PreparedEvent {
   readonly id: EventId
   readonly type: string
@@ -32,6 +33,7 @@ export interface PreparedEvent {
   readonly tags: ReadonlyArray<string> | null
 }
 
+/** An append whose stream, category and vnode are known. */
 export interface PreparedAppend {
   readonly streamId: StreamId
   readonly category: string
@@ -42,6 +44,7 @@ export interface PreparedAppend {
   readonly events: ReadonlyArray<PreparedEvent>
 }
 
+/** A write that no argument check can refuse any more. */
 export interface PreparedWrite {
   readonly appends: ReadonlyArray<PreparedAppend>
   readonly condition: AppendCondition | undefined
@@ -53,6 +56,7 @@ export interface PreparedWrite {
   readonly nowMs: number
 }
 
+/** What preparing needs from the store. */
 export interface PrepareOptions {
   readonly ids: EventIdSource
   readonly nowMs: number

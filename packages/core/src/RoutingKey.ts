@@ -25,6 +25,7 @@ export const value = (key: string): RoutingKey => Value({ key })
 /** Events of streams without a key. */
 export const unkeyed: RoutingKey = Unkeyed()
 
+/** One result for each kind of routing key: `RoutingKey.match(key, { All, Value, Unkeyed })`. */
 export const match: typeof $match = $match
 
 /** Longest routing key. Unit: code points. */

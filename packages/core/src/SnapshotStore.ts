@@ -20,12 +20,14 @@ export interface SnapshotKey {
   readonly streamId: StreamId | string
 }
 
+/** A state, and how far its stream was folded into it. */
 export interface Snapshot<State> {
   readonly state: State
   /** The version of the stream that the state is the fold of. Go on with the events after it. */
   readonly version: StreamVersion
 }
 
+/** The service. Ready-made layers: `Memory.layer`, `Sqlite.layer`, `Postgres.layer`. */
 export class SnapshotStore extends Context.Tag("@millrace/core/SnapshotStore")<
   SnapshotStore,
   {

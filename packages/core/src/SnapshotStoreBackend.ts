@@ -17,6 +17,7 @@ import type { StreamVersion } from "./StreamVersion.js"
 /** Longest name of a snapshot. Unit: code points. */
 export const snapshotNameCodePointsMax = 255
 
+/** A snapshot as a backend keeps it. */
 export interface SnapshotRow {
   readonly revision: number
   readonly version: number

@@ -64,8 +64,9 @@ export function parseTexts(literal: string): Array<string | null> {
   return texts
 }
 
-/** Type oids of the elements of arrays that are sent in binary form. */
+/** Type oid of `text`, for elements of arrays that are sent in binary form. */
 export const textOid = 25
+/** Type oid of `json`. */
 export const jsonOid = 114
 
 /**

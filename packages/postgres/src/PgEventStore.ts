@@ -37,6 +37,7 @@ import { behindStatement, pageStatement, toPage } from "./PgReader.js"
 import type { PgWakeUps } from "./PgWakeUps.js"
 import type { PgWriter } from "./PgWriter.js"
 
+/** What the store is put together from. */
 export interface PgEventStoreParts {
   readonly pool: PgPool
   readonly names: PgNames

@@ -24,6 +24,7 @@ export interface HeadHolder {
   readonly ageMs: number
 }
 
+/** The head of one log, shared by everybody in the process. */
 export interface PgHead {
   /** The newest known head. May be old; never too new. */
   readonly known: () => number
@@ -38,6 +39,7 @@ interface Waiter {
   readonly reject: (cause: unknown) => void
 }
 
+/** Builds it over the pool; nothing runs until somebody asks. */
 export const make = (pool: PgPool, { lockSpace, q }: PgNames): PgHead => {
   const probe: Statement = { name: `millrace_head_${q}`, text: `SELECT ${q}.head()` }
   let known = 0

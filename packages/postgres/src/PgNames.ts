@@ -7,6 +7,7 @@ import { hash32 } from "@millrace/core/Vnode"
 /** Lower case, so that it means the same with and without quotes. Range: 1 to 40 characters. */
 export const schemaPattern = /^[a-z_][a-z0-9_]{0,39}$/
 
+/** The names of one log. */
 export interface PgNames {
   readonly schema: string
   /** The schema, quoted. */

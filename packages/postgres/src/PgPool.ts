@@ -11,6 +11,7 @@ import type * as Scope from "effect/Scope"
 import pg from "pg"
 import { isLostStatement, storeUnavailable } from "./PgFault.js"
 
+/** How to connect. */
 export interface PgPoolOptions {
   readonly url: Redacted.Redacted<string>
   readonly maxConnections: number
@@ -27,6 +28,7 @@ export interface Statement {
 /** A row as the server prints it: every column as text or null. */
 export type TextRow = ReadonlyArray<string | null>
 
+/** The pool, and how the store sends statements through it. */
 export interface PgPool {
   readonly pool: pg.Pool
   /** Whether a connection is one of this pool: how a caller's transaction is recognised as ours. */

@@ -28,6 +28,7 @@ import type { HeadHolder, PgHead } from "./PgHead.js"
 import type { PgNames } from "./PgNames.js"
 import type { PgPool } from "./PgPool.js"
 
+/** How to listen and how often to poll. */
 export interface PgWakeUpsOptions {
   readonly url: Redacted.Redacted<string>
   readonly applicationName: string
@@ -40,6 +41,7 @@ export interface PgWakeUpsOptions {
 /** How wake-ups arrive from other processes at this moment. */
 export type WakeUpMode = "listening" | "polling"
 
+/** The wake-ups of one log. */
 export interface PgWakeUps {
   /** To be called after each commit of this process. Synchronous and cheap. */
   readonly committed: () => void
@@ -60,6 +62,7 @@ const reconnect = Schedule.exponential("100 millis").pipe(Schedule.union(Schedul
 /** How long one transaction may hold the head back before it is reported. Unit: milliseconds. */
 const heldReportMs = 1_000
 
+/** Starts the wake-ups; they end with the scope. Never fails: without LISTEN it polls. */
 export const make = (
   pool: PgPool,
   head: PgHead,

@@ -56,6 +56,7 @@ import {
 import type { PgNames } from "./PgNames.js"
 import type { PgPool, TextRow } from "./PgPool.js"
 
+/** The bounds of a write, and who hears of a commit. */
 export interface PgWriterOptions {
   /** Longest time from the call of a write to its end. Unit: milliseconds. */
   readonly writeTimeoutMs: number
@@ -63,6 +64,7 @@ export interface PgWriterOptions {
   readonly onCommit: (position: number) => void
 }
 
+/** The merging writer of one log. */
 export interface PgWriter {
   readonly write: (write: PreparedWrite) => Effect.Effect<WriteResult, WriteError>
 }

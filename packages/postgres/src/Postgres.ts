@@ -31,6 +31,7 @@ import * as PgPool from "./PgPool.js"
 import * as PgWakeUps from "./PgWakeUps.js"
 import * as PgWriter from "./PgWriter.js"
 
+/** How to reach the database, and the bounds of the store. */
 export interface PostgresOptions {
   /** Address of the server and database, with user and password: `postgres://user:secret@host:5432/app`. */
   readonly url: Redacted.Redacted<string>

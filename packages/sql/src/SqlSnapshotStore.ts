@@ -11,6 +11,7 @@ import type { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 
+/** Where the table is, and what the driver's errors mean. */
 export interface SqlSnapshotOptions {
   /** Schema that the table is in. Default: the one that the connection looks in first; SQLite has no other. */
   readonly schema?: string | undefined

@@ -11,6 +11,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import type { PgNames } from "../PgNames.js"
 
+/** The log: streams, events, positions, the lock and the head. */
 export const createLog = ({ lockSpace, markSetting, q, repairSetting }: PgNames) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient

@@ -25,6 +25,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import type { PgNames } from "../PgNames.js"
 
+/** The function that knows every rule of a write. */
 export const createAppend = ({ bucketSpace, channel, q }: PgNames) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient

@@ -25,6 +25,7 @@ const mayAppend = (expected: string, key: string): string => `
     ELSE s.version = ${expected}
   END`
 
+/** The two fast forms of a write. */
 export const createAppendSimple = ({ bucketSpace, q }: PgNames) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient

@@ -11,6 +11,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import type { PgNames } from "../PgNames.js"
 
+/** Deletion, archiving, erasure. */
 export const createUpkeep = ({ q, repairSetting }: PgNames) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient

@@ -3,6 +3,7 @@ import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import type { PgNames } from "../PgNames.js"
 
+/** The table of snapshots. */
 export const createSnapshots = ({ q }: PgNames) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
