@@ -68,5 +68,8 @@ export const appendsMax = 1_000
 /** Most events of one write. */
 export const eventsMax = 10_000
 
+/** Most JSON text of one write, all of its events together. Unit: UTF-16 units. */
+export const writeUnitsMax = 67_108_864
+
 /** Most bytes of one event: `data` and `metadata` as JSON in UTF-8. Default of every store. Unit: bytes. */
 export const eventBytesMaxDefault = 1_048_576

@@ -18,10 +18,10 @@ export class SerializationError extends Schema.TaggedError<SerializationError>()
   eventType: Schema.String,
   /** The stream of the event; empty while it belongs to none yet. */
   streamId: Schema.String,
-  /** 0 while the event is not stored yet. */
-  version: StreamVersion,
-  /** 0 while the event is not stored yet. */
-  position: Position,
+  /** 0 while the event is not stored yet. A plain number, since the broken value may be this one. */
+  version: Schema.Number,
+  /** 0 while the event is not stored yet. A plain number, like the version. */
+  position: Schema.Number,
   /** Path in the data, for example `data.items[2].price`. */
   path: Schema.String,
   reason: Schema.String

@@ -165,7 +165,7 @@ export const category = <const Name extends string, Definitions extends Record<s
   definitions: Definitions
 ): Category<Name, Definitions> => {
   const nameFault = textFault(name, streamIdCodePointsMax) ?? (name.includes("/") ? "with a '/'" : undefined)
-  if (nameFault !== undefined) throw invalid("category", `a name without "/"; this one is ${nameFault}`, name)
+  if (nameFault !== undefined) throw invalid("category", `a name without "/"; this one ${nameFault}`, name)
 
   const entries = new Map<string, CompiledType>()
   const types = Object.keys(definitions)

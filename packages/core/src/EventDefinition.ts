@@ -110,7 +110,7 @@ export function compile(category: string, type: string, definition: Definition):
   for (const name of [type, ...aliases]) {
     const fault = textFault(name, eventTextCodePointsMax)
     if (fault !== undefined)
-      throw invalid(field, `names of 1 to ${eventTextCodePointsMax} characters; this one is ${fault}`, name)
+      throw invalid(field, `names of 1 to ${eventTextCodePointsMax} characters; this one ${fault}`, name)
   }
   if (new Set([type, ...aliases]).size <= aliases.length)
     throw invalid(`${field}.aliases`, "names that differ from the type and from one another", aliases.join())

@@ -82,9 +82,16 @@ export function filtersFault(field: string, filters: unknown): InvalidArgument |
 
 const fields: ReadonlyArray<string> = ["category", "streamId", "prefix", "type", "tags"]
 
+/** A list, a Map or a Date has none of a filter's fields, and so would match everything. */
+const isRecord = (value: unknown): value is object => {
+  if (typeof value !== "object" || value === null) return false
+  const prototype: unknown = Object.getPrototypeOf(value)
+  return prototype === Object.prototype || prototype === null
+}
+
 /** The first thing wrong with one filter, or `undefined`. `field` is its path. */
 export function filterFault(field: string, filter: unknown): InvalidArgument | undefined {
-  if (typeof filter !== "object" || filter === null) return invalid(field, "a filter", filter)
+  if (!isRecord(filter)) return invalid(field, "a filter { category, streamId, prefix, type, tags }", filter)
   for (const key of Object.keys(filter)) {
     if (!fields.includes(key))
       return invalid(`${field}.${key}`, `one of the fields ${fields.join(", ")}`, key)
@@ -94,7 +101,7 @@ export function filterFault(field: string, filter: unknown): InvalidArgument | u
     const fault =
       textFault(category, streamIdCodePointsMax) ?? (category.includes("/") ? "contains '/'" : undefined)
     if (fault !== undefined)
-      return invalid(`${field}.category`, `a category, without "/"; this one is ${fault}`, category)
+      return invalid(`${field}.category`, `a category, without "/"; this one ${fault}`, category)
   }
   if (streamId !== undefined) {
     const fault = streamIdFault(streamId)
@@ -103,16 +110,12 @@ export function filterFault(field: string, filter: unknown): InvalidArgument | u
   if (prefix !== undefined) {
     const fault = textFault(prefix, streamIdCodePointsMax)
     if (fault !== undefined)
-      return invalid(
-        `${field}.prefix`,
-        `1 to ${streamIdCodePointsMax} characters; this one is ${fault}`,
-        prefix
-      )
+      return invalid(`${field}.prefix`, `1 to ${streamIdCodePointsMax} characters; this one ${fault}`, prefix)
   }
   if (type !== undefined) {
     const fault = textFault(type, eventTextCodePointsMax)
     if (fault !== undefined)
-      return invalid(`${field}.type`, `1 to ${eventTextCodePointsMax} characters; this one is ${fault}`, type)
+      return invalid(`${field}.type`, `1 to ${eventTextCodePointsMax} characters; this one ${fault}`, type)
   }
   if (tags !== undefined) {
     if (!Array.isArray(tags) || tags.length > filterTagsMax)
@@ -122,7 +125,7 @@ export function filterFault(field: string, filter: unknown): InvalidArgument | u
       if (fault !== undefined)
         return invalid(
           `${field}.tags[${i}]`,
-          `1 to ${eventTextCodePointsMax} characters; this one is ${fault}`,
+          `1 to ${eventTextCodePointsMax} characters; this one ${fault}`,
           tags[i]
         )
     }

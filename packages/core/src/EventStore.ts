@@ -76,7 +76,8 @@ export class EventStore extends Context.Tag("@millrace/core/EventStore")<
     readonly read: (query?: ReadQuery) => Effect.Effect<Page<RecordedEvent>, ReadError>
 
     /**
-     * Every event that the query matches, up to the head as it is when the stream starts; then it ends.
+     * Every event that the query matches, up to the head as it is when the stream starts; then it ends. A
+     * read of one stream ends where that stream ends when its last page is read.
      *
      * Reads pages underneath (`page.first`, 1 to 10 000, default 1 000 rows) in constant memory, one ahead
      * of the consumer. A forward page request begins after its `after`; a backward one gives the newest

@@ -43,7 +43,8 @@ export interface EventRow {
   readonly type: string
   readonly data: string
   readonly metadata: string | null
-  readonly tags: ReadonlyArray<string> | null
+  /** A null among them means that the row is broken. */
+  readonly tags: ReadonlyArray<string | null> | null
   readonly recordedAtMs: number
   readonly erased: boolean
 }
@@ -76,7 +77,7 @@ export interface EventStoreBackend {
     streamId: StreamId,
     expected: ExpectedVersion,
     tombstone: boolean
-  ) => Effect.Effect<number, InvalidOriginalVersion | StoreUnavailable>
+  ) => Effect.Effect<number, InvalidOriginalVersion | InvalidArgument | StoreUnavailable>
   readonly archiveStream: (streamId: StreamId) => Effect.Effect<number, StoreUnavailable>
   /** `replacement` is JSON text. */
   readonly eraseEvents: (filter: EventFilter, replacement: string) => Effect.Effect<number, StoreUnavailable>
@@ -195,11 +196,25 @@ export function toEvents(rows: ReadonlyArray<EventRow>): Array<RecordedEvent> | 
       } catch (cause) {
         return corrupt(row, "metadata", cause)
       }
-      if (metadata.correlationId !== undefined) correlationId = Option.some(metadata.correlationId)
-      if (metadata.causationId !== undefined) causationId = Option.some(metadata.causationId)
+      if (typeof metadata !== "object" || metadata === null || Array.isArray(metadata)) {
+        return corrupt(row, "metadata", "not an object")
+      }
+      if (metadata.correlationId !== undefined) {
+        if (typeof metadata.correlationId !== "string")
+          return corrupt(row, "metadata.correlationId", "not a text")
+        correlationId = Option.some(metadata.correlationId)
+      }
+      if (metadata.causationId !== undefined) {
+        if (typeof metadata.causationId !== "string")
+          return corrupt(row, "metadata.causationId", "not a text")
+        causationId = Option.some(metadata.causationId)
+      }
     }
-    if (!Number.isSafeInteger(row.position) || !Number.isSafeInteger(row.version))
-      return corrupt(row, "position", "beyond 2^53 - 1")
+    if (row.tags !== null && row.tags.includes(null)) return corrupt(row, "tags", "not a list of texts")
+    // The greatest time that a Date can hold.
+    if (!(Math.abs(row.recordedAtMs) <= 8.64e15)) return corrupt(row, "recordedAt", "not a time")
+    if (!Number.isSafeInteger(row.position)) return corrupt(row, "position", "beyond 2^53 - 1")
+    if (!Number.isSafeInteger(row.version)) return corrupt(row, "version", "beyond 2^53 - 1")
     events[i] = {
       streamId: row.streamId as StreamId,
       version: row.version as StreamVersion,
@@ -208,7 +223,7 @@ export function toEvents(rows: ReadonlyArray<EventRow>): Array<RecordedEvent> | 
       type: row.type,
       data,
       metadata,
-      tags: row.tags ?? noTags,
+      tags: (row.tags as ReadonlyArray<string> | null) ?? noTags,
       recordedAt: DateTime.unsafeMake(row.recordedAtMs),
       correlationId,
       causationId,
@@ -222,8 +237,8 @@ const corrupt = (row: EventRow, path: string, cause: unknown): SerializationErro
   new SerializationError({
     eventType: row.type,
     streamId: row.streamId,
-    version: row.version as StreamVersion,
-    position: row.position as Position,
+    version: row.version,
+    position: row.position,
     path,
     reason: `stored value is broken: ${cause instanceof Error ? cause.message : String(cause)}`
   })
@@ -280,6 +295,7 @@ const streamPages = (backend: EventStoreBackend, plan: ReadPlan): Stream.Stream<
         })
       )
     ).pipe(Stream.bufferChunks({ capacity: 1 }))
+  // A stream may be longer than the head shows, and grows while it is read: it ends where it has no more.
   if (plan.streamId !== undefined) return pagesUpTo(plan.upTo)
   return Stream.unwrap(
     Effect.map(backend.head, (head) => pagesUpTo(plan.upTo === undefined ? head : Math.min(head, plan.upTo)))

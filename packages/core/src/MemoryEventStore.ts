@@ -108,7 +108,7 @@ const noTags: ReadonlyArray<string> = []
 const filterable = (row: EventRow): Filterable => ({
   streamId: row.streamId,
   type: row.type,
-  tags: row.tags ?? noTags
+  tags: (row.tags as ReadonlyArray<string> | null) ?? noTags
 })
 
 /** First index whose position is greater than `position`. */

@@ -4,7 +4,7 @@
  * the arguments are written once.
  */
 import type { AppendCondition, ExpectedVersion, StreamAppend, WriteOptions } from "./Append.js"
-import { appendsMax, eventsMax } from "./Append.js"
+import { appendsMax, eventsMax, writeUnitsMax } from "./Append.js"
 import type { NewEvent } from "./Event.js"
 import { eventTagsMax, eventTextCodePointsMax } from "./Event.js"
 import { filtersFault } from "./EventFilter.js"
@@ -73,7 +73,7 @@ export function prepare(
   if (list.length === 0) return new MissingData({ field: "appends" })
   if (list.length > appendsMax) return invalid("appends", `at most ${appendsMax} appends`, list)
 
-  const state: Preparing = { settings, namesIds: false, eventCount: 0, seen: undefined }
+  const state: Preparing = { settings, namesIds: false, eventCount: 0, units: 0, seen: undefined }
   const appends: Array<PreparedAppend> = []
   for (let i = 0; i < list.length; i++) {
     const append = prepareAppend(list[i]!, `appends[${i}]`, state)
@@ -97,6 +97,8 @@ interface Preparing {
   readonly settings: PrepareOptions
   namesIds: boolean
   eventCount: number
+  /** JSON text so far, in UTF-16 units. */
+  units: number
   /** Ids that the caller named so far: one id twice in a write is wrong. */
   seen: Set<string> | undefined
 }
@@ -115,7 +117,7 @@ function prepareAppend(append: StreamAppend, path: string, state: Preparing): Pr
     if (keyFault !== undefined)
       return invalid(
         `${path}.routingKey`,
-        `1 to ${routingKeyCodePointsMax} characters; this one is ${keyFault}`,
+        `1 to ${routingKeyCodePointsMax} characters; this one ${keyFault}`,
         routingKey
       )
   }
@@ -154,7 +156,7 @@ function prepareEvent(
   if (typeFault !== undefined)
     return invalid(
       `${field}.type`,
-      `1 to ${eventTextCodePointsMax} characters; this one is ${typeFault}`,
+      `1 to ${eventTextCodePointsMax} characters; this one ${typeFault}`,
       event.type
     )
 
@@ -166,6 +168,10 @@ function prepareEvent(
 
   const { eventBytesMax, ids, nowMs } = state.settings
   const unitsTotal = data.length + (metadata === null ? 0 : metadata.length)
+  state.units += unitsTotal
+  if (state.units > writeUnitsMax) {
+    return invalid(field, `at most ${writeUnitsMax} characters of JSON in one write`, state.units)
+  }
   // One UTF-16 unit is at most three bytes, so that most events need not be counted.
   if (unitsTotal * 3 > eventBytesMax) {
     const bytes = utf8Bytes(data) + (metadata === null ? 0 : utf8Bytes(metadata))
@@ -227,7 +233,7 @@ function prepareTags(tags: ReadonlyArray<string>, field: string): ReadonlyArray<
     if (fault !== undefined)
       return invalid(
         `${field}.tags[${i}]`,
-        `1 to ${eventTextCodePointsMax} characters; this one is ${fault}`,
+        `1 to ${eventTextCodePointsMax} characters; this one ${fault}`,
         tags[i]
       )
   }

@@ -98,7 +98,7 @@ function routingFault(key: RoutingKey | undefined): InvalidArgument | undefined 
     ? undefined
     : invalid(
         "routingKey.key",
-        `1 to ${RoutingKeys.routingKeyCodePointsMax} characters; this one is ${fault}`,
+        `1 to ${RoutingKeys.routingKeyCodePointsMax} characters; this one ${fault}`,
         key.key
       )
 }
@@ -125,7 +125,7 @@ export function listingFault(listing: StreamListing): InvalidArgument | undefine
     if (text === undefined) continue
     const fault = textFault(text, streamIdCodePointsMax)
     if (fault !== undefined)
-      return invalid(field, `1 to ${streamIdCodePointsMax} characters; this one is ${fault}`, text)
+      return invalid(field, `1 to ${streamIdCodePointsMax} characters; this one ${fault}`, text)
   }
   return undefined
 }

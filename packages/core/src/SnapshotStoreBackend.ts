@@ -61,13 +61,15 @@ export const make = (backend: SnapshotStoreBackend): SnapshotStore["Type"] =>
       checked({ name, revision, streamId, version }, () =>
         Schema.encode(Schema.parseJson(schema))(state).pipe(
           Effect.flatMap((text) => backend.save(name, streamId, { revision, version, state: text })),
-          Effect.catchAll((error) => Effect.logWarning("snapshot was not saved", { name, streamId, error }))
+          Effect.catchAll((error) =>
+            Effect.logWarning("snapshot was not saved", { name, streamId, reason: reasonOf(error) })
+          )
         )
       ),
     deleteSnapshot: ({ name, streamId }) =>
       checked({ name, revision: 0, streamId }, () =>
         Effect.catchAll(backend.delete(name, streamId), (error) =>
-          Effect.logWarning("snapshot was not deleted", { name, streamId, error })
+          Effect.logWarning("snapshot was not deleted", { name, streamId, reason: reasonOf(error) })
         )
       )
   })
@@ -90,7 +92,7 @@ function keyFault({
 }: SnapshotKey & { readonly version?: number }): InvalidArgument | undefined {
   const nameFault = textFault(name, snapshotNameCodePointsMax)
   if (nameFault !== undefined)
-    return invalid("name", `1 to ${snapshotNameCodePointsMax} characters; this one is ${nameFault}`, name)
+    return invalid("name", `1 to ${snapshotNameCodePointsMax} characters; this one ${nameFault}`, name)
   if (!Number.isSafeInteger(revision) || revision < 0)
     return invalid("revision", "an integer of 0 to 2^53 - 1", revision)
   const idFault = streamIdFault(streamId)
@@ -99,3 +101,7 @@ function keyFault({
     return invalid("version", "a version of 0 to 2^53 - 1", version)
   return undefined
 }
+
+/** Why, without what: the message of a schema's error quotes the state, which may be nobody's business. */
+const reasonOf = (error: { readonly _tag: string }): string =>
+  error._tag === "ParseError" ? "the state does not fit its schema" : String(error)

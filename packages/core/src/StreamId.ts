@@ -54,13 +54,14 @@ export class InvalidStreamId extends Schema.TaggedError<InvalidStreamId>()("Inva
 /**
  * Builds a stream name from its two parts.
  *
- * Throws a `ParseError` when the category is empty or contains "/", or the whole is out of range; use
+ * Throws `InvalidStreamId` when the category is empty or contains "/", or the whole is out of range; use
  * {@link parseStreamId} for names that come from outside.
  */
 export const streamIdOf = (category: string, id: string): StreamId => {
-  if (category.includes("/"))
-    throw new InvalidStreamId({ streamId: category.slice(0, 80), reason: "category contains '/'" })
-  return StreamId.make(`${category}/${id}`)
+  const name = `${category}/${id}`
+  const reason = category.includes("/") ? "has a '/' in its category" : streamIdFault(name)
+  if (reason !== undefined) throw invalidStreamId(name, reason)
+  return name as StreamId
 }
 
 /** The error for a value that is no stream name; `reason` is its {@link streamIdFault}. */

@@ -7,10 +7,10 @@
 
 /** Why a text may not be stored, or `undefined` when it may. `maxCodePoints` counts code points. */
 export function textFault(value: unknown, maxCodePoints: number): string | undefined {
-  if (typeof value !== "string") return "not a string"
-  if (value.length === 0) return "empty"
+  if (typeof value !== "string") return "is not a string"
+  if (value.length === 0) return "is empty"
   if (value.length > maxCodePoints && countCodePoints(value) > maxCodePoints) {
-    return `longer than ${maxCodePoints} characters`
+    return `is longer than ${maxCodePoints} characters`
   }
   if (value.includes("\u0000")) return "contains NUL"
   if (!value.isWellFormed()) return "contains a lone surrogate"

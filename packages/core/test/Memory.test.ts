@@ -8,4 +8,4 @@ import { snapshotStoreSuite } from "@millrace/testkit/SnapshotStoreSuite"
 eventStoreSuite("memory", Memory.layer())
 snapshotStoreSuite("memory", Memory.layer())
 snapshotStoreSuite("memory, alone", MemorySnapshotStore.layer)
-sameAsMemory("memory", Memory.layer(), { numRuns: 100 })
+sameAsMemory("memory", Memory.layer())

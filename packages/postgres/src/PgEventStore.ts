@@ -13,6 +13,7 @@ import type { WriteResult } from "@millrace/core/Append"
 import * as EventStoreBackend from "@millrace/core/EventStoreBackend"
 import type { EventStoreSettings, ReadPlan, RowPage } from "@millrace/core/EventStoreBackend"
 import type { EventStore } from "@millrace/core/EventStore"
+import type { InvalidArgument } from "@millrace/core/InvalidArgument"
 import { invalid } from "@millrace/core/InvalidArgument"
 import type { PreparedWrite } from "@millrace/core/PreparedWrite"
 import { StoreUnavailable } from "@millrace/core/StoreUnavailable"
@@ -128,15 +129,22 @@ export const make = (
       changes: wakeUps.changes,
       deleteStream: (streamId, expected, tombstone) =>
         run("deleteStream", statements.deleteStream, [streamId, expectedCode(expected), tombstone]).pipe(
-          Effect.flatMap(([row]): Effect.Effect<number, InvalidOriginalVersion | StoreUnavailable> => {
-            const [deleted, refusedAt] = row!
-            if (refusedAt != null) {
-              return Effect.fail(
-                new InvalidOriginalVersion({ streamId, expected, actual: Number(refusedAt) as StreamVersion })
-              )
+          Effect.flatMap(
+            ([row]): Effect.Effect<number, InvalidOriginalVersion | InvalidArgument | StoreUnavailable> => {
+              const [deleted, refusedAt] = row!
+              if (refusedAt != null) {
+                return Effect.fail(
+                  new InvalidOriginalVersion({
+                    streamId,
+                    expected,
+                    actual: Number(refusedAt) as StreamVersion
+                  })
+                )
+              }
+              if (deleted === "-2") return Effect.fail(deletesOwn(streamId))
+              return deleted === "-1" ? Effect.fail(heldBack(streamId)) : Effect.succeed(Number(deleted))
             }
-            return deleted === "-1" ? Effect.fail(heldBack(streamId)) : Effect.succeed(Number(deleted))
-          }),
+          ),
           Effect.retry({
             schedule: deleteRetry,
             while: (error) => error._tag === "StoreUnavailable" && isHeldBack(error)
@@ -232,6 +240,14 @@ const joinedFault = (write: PreparedWrite, cause: unknown): WriteError => {
 }
 
 const heldBackCode = "millrace: held back"
+
+/** The transaction keeps readers from what it is to delete, and cannot end while it waits for them. */
+const deletesOwn = (streamId: StreamId): InvalidArgument =>
+  invalid(
+    "streamId",
+    "in a transaction that has appended, only a stream that is older than its first append",
+    streamId
+  )
 
 /** Readers do not see all of the stream yet, because an older transaction that appended is still open. */
 const heldBack = (streamId: StreamId): StoreUnavailable =>

@@ -23,18 +23,20 @@ const fieldOf = (value: unknown, field: string): unknown =>
 const unwrap = (cause: unknown): unknown =>
   fieldOf(cause, "_tag") === "SqlError" ? fieldOf(cause, "cause") : cause
 
-const isSqlState = (code: string): boolean => /^[0-9A-Z]{5}$/.test(code)
+/** Every SQLSTATE has a digit and none begins with E; an errno such as EPIPE is made otherwise. */
+const isSqlState = (code: string): boolean => /^(?=.*\d)[0-9A-DF-Z][0-9A-Z]{4}$/.test(code)
 
 /**
  * Classes and codes after which the same statement may succeed: 08 connection, 40 rolled back (serialisation,
  * deadlock), 53 out of some resource, 55P03 lock not available, 57 operator intervention, 58 system error;
- * and every error without a SQLSTATE, which comes from the socket. 53100 is a full disk: it needs somebody.
+ * every error without a SQLSTATE, which comes from the socket; and a named statement that a pooler lost (names
+ * are given up then). 53100 is a full disk: it needs somebody.
  */
 export const isTransient = (cause: unknown): boolean => {
   const code = codeOf(cause)
   if (!isSqlState(code)) return true
   if (code === "53100") return false
-  return /^(08|40|53|57|58)/.test(code) || code === "55P03"
+  return /^(08|40|53|57|58)/.test(code) || code === "55P03" || isLostStatement(cause)
 }
 
 /**

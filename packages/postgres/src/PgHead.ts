@@ -92,22 +92,31 @@ export const make = (pool: PgPool, { lockSpace, q }: PgNames): PgHead => {
   }
 }
 
-// A prepared transaction has no row in pg_stat_activity; it is listed in pg_prepared_xacts, by its xid, which
-// is what its virtual transaction "-1/xid" ends with.
+// A prepared transaction has no row in pg_stat_activity. It is in pg_prepared_xacts by its xid, which it holds
+// as a lock of its own, under the same virtual transaction as the mark.
 const holdersText = (lockSpace: number): string => `
-  SELECT DISTINCT ON (l.virtualtransaction)
-    l.virtualtransaction,
-    l.pid,
-    coalesce(a.application_name, 'prepared transaction ' || p.gid),
+  SELECT
+    h.virtualtransaction,
+    h.pid,
+    coalesce(a.application_name, 'prepared transaction ' || p.gid, ''),
     1000 * date_part('epoch', clock_timestamp() - coalesce(a.xact_start, p.prepared))
-  FROM pg_catalog.pg_locks l
-  LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid
-  LEFT JOIN pg_catalog.pg_prepared_xacts p ON l.pid IS NULL AND l.virtualtransaction = '-1/' || p.transaction::text
-  WHERE l.locktype = 'advisory'
-    AND l.classid = ${lockSpace >>> 0}
-    AND l.objsubid = 2
-    AND l.granted
-    AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())
-  ORDER BY l.virtualtransaction
+  FROM (
+    SELECT DISTINCT l.virtualtransaction, l.pid
+    FROM pg_catalog.pg_locks l
+    WHERE l.locktype = 'advisory'
+      AND l.classid = ${lockSpace >>> 0}
+      AND l.objsubid = 2
+      AND l.granted
+      AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname = current_database())
+  ) h
+  LEFT JOIN pg_catalog.pg_stat_activity a ON a.pid = h.pid
+  LEFT JOIN pg_catalog.pg_locks t
+    ON h.pid IS NULL
+    AND t.pid IS NULL
+    AND t.locktype = 'transactionid'
+    AND t.mode = 'ExclusiveLock'
+    AND t.virtualtransaction = h.virtualtransaction
+  LEFT JOIN pg_catalog.pg_prepared_xacts p ON p.transaction = t.transactionid
+  ORDER BY coalesce(a.xact_start, p.prepared)
   LIMIT 100
 `

@@ -14,6 +14,8 @@ export interface PgNames {
   readonly q: string
   /** First key of the advisory locks of the log; the second is a mark. 32 bits, signed. */
   readonly lockSpace: number
+  /** First key of the advisory lock that is held before the mark is known; the second is 0. 32 bits, signed. */
+  readonly doorSpace: number
   /** First key of the advisory locks of conditions; the second is a bucket. 32 bits, signed. */
   readonly bucketSpace: number
   /** Both keys of the lock under which the schema is migrated, as one. */
@@ -31,6 +33,7 @@ export const namesOf = (schema: string): PgNames => ({
   schema,
   q: `"${schema}"`,
   lockSpace: hash32(`millrace/log/${schema}`) | 0,
+  doorSpace: hash32(`millrace/door/${schema}`) | 0,
   bucketSpace: hash32(`millrace/buckets/${schema}`) | 0,
   migrationKey: hash32(`millrace/migrations/${schema}`),
   markSetting: `millrace.mark_${schema}`,

@@ -35,14 +35,22 @@ export interface PgPool {
   readonly owns: (client: unknown) => client is pg.PoolClient
   /**
    * Runs a statement on a connection of the pool, or on the given one. `name` undefined: not named.
-   * Rejects with the driver's own error.
+   * Rejects with the driver's own error; on a connection of the pool also when no answer came for `timeoutMs`
+   * (default: {@link statementTimeoutMs}), and that connection is then given up.
    */
   readonly query: (
     statement: Statement,
     values: ReadonlyArray<unknown>,
-    client?: pg.PoolClient
+    client?: pg.PoolClient,
+    timeoutMs?: number
   ) => Promise<ReadonlyArray<TextRow>>
 }
+
+/** Longest wait for the answer to one statement, so that a server that froze ends no caller's wait. */
+export const statementTimeoutMs = 30_000
+
+/** Longest wait for connections to close with the scope. Unit: milliseconds. */
+const closeTimeoutMs = 5_000
 
 /** Every value as the text the server sent. */
 const asText = { getTypeParser: () => (value: string) => value } as unknown as pg.CustomTypesConfig
@@ -69,7 +77,13 @@ export const make = (options: PgPoolOptions): Effect.Effect<PgPool, StoreUnavail
         })
         return pool
       }),
-      (pool) => Effect.promise(() => pool.end().catch(() => undefined))
+      (pool) =>
+        Effect.promise(() =>
+          Promise.race([
+            pool.end().catch(() => undefined),
+            new Promise((resolve) => AbortSignal.timeout(closeTimeoutMs).addEventListener("abort", resolve))
+          ])
+        )
     )
     let named = true
 
@@ -77,27 +91,31 @@ export const make = (options: PgPoolOptions): Effect.Effect<PgPool, StoreUnavail
       target: pg.Pool | pg.PoolClient,
       statement: Statement,
       values: ReadonlyArray<unknown>,
-      name: boolean
+      name: boolean,
+      timeoutMs: number | undefined
     ) =>
       target
         .query<Array<string | null>>({
           ...(name ? { name: statement.name } : {}),
+          ...(timeoutMs === undefined ? {} : { query_timeout: timeoutMs }),
           text: statement.text,
           values: values as Array<unknown>,
           rowMode: "array",
           types: asText
-        })
-        .then((result) => result.rows)
+        } as pg.QueryArrayConfig)
+        .then((result) => result.rows as ReadonlyArray<TextRow>)
 
-    const query: PgPool["query"] = (statement, values, client) => {
+    const query: PgPool["query"] = (statement, values, client, timeoutMs = statementTimeoutMs) => {
       const target = client ?? pool
-      if (!named) return send(target, statement, values, false)
-      return send(target, statement, values, true).catch((error: unknown) => {
+      // The caller's own transaction waits as long as its owner lets it.
+      const limit = client === undefined ? timeoutMs : undefined
+      if (!named) return send(target, statement, values, false, limit)
+      return send(target, statement, values, true, limit).catch((error: unknown) => {
         if (!isLostStatement(error)) throw error
         named = false
         // Inside a transaction the failed statement has ended it: the caller must start over.
         if (client !== undefined) throw error
-        return send(target, statement, values, false)
+        return send(target, statement, values, false, limit)
       })
     }
 

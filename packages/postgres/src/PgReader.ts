@@ -39,7 +39,10 @@ export function pageStatement(plan: ReadPlan, upTo: number | undefined, q: strin
     ${where === "" ? "" : `WHERE ${where}`}
     ORDER BY ${key}${plan.backward ? " DESC" : ""}
     LIMIT ${bind(plan.limit)}`
-  const isCommon = plan.filters.length === (plan.streamId === undefined ? 0 : 1) && matching.length <= 1
+  const isCommon =
+    plan.filters.length === (plan.streamId === undefined ? 0 : 1) &&
+    plan.routingKey._tag === "All" &&
+    plan.vnodes === undefined
   return { name: isCommon ? nameOf(plan, upTo, q) : undefined, text: rows, values }
 }
 
@@ -55,11 +58,17 @@ export function behindStatement(
   where.push(plan.backward ? `e.position >= ${bind(plan.before)}` : `e.position <= ${bind(plan.after)}`)
   if (upTo !== undefined) where.push(`e.position <= ${bind(upTo)}`)
   if (plan.afterVersion > 0) where.push(`e.version > ${bind(plan.afterVersion)}`)
+  // In the log the nearest is the likeliest to be in memory. In a stream the index is by version, and one that
+  // is on the right side stands at that end of it.
+  const order =
+    plan.streamId === undefined
+      ? `e.position ${plan.backward ? "" : "DESC"}`
+      : `e.version ${plan.backward ? "DESC" : ""}`
   const text = `
     SELECT 1
     FROM ${q}.events e
     WHERE ${where.join(" AND ")}
-    ORDER BY ${plan.streamId === undefined ? "e.position" : "e.version"} ${plan.backward ? "" : "DESC"}
+    ORDER BY ${order}
     LIMIT 1`
   return { name: undefined, text, values }
 }
@@ -135,13 +144,17 @@ export function toRows(texts: ReadonlyArray<TextRow>): Array<EventRow> {
       id: text[4]!,
       data: text[5]!,
       metadata: text[6]!,
-      tags: tags === null ? null : (parseTexts(tags) as Array<string>),
+      tags: tags === null ? null : tagsOf(tags),
       erased: text[8] === "t",
       recordedAtMs: Math.round(Number(text[9]) * 1000)
     }
   }
   return rows
 }
+
+/** A list that is not flat, or does not begin at 1, is none of ours: the null in it says so. */
+const tagsOf = (literal: string): Array<string | null> =>
+  /^\{(?!\{)/.test(literal) ? parseTexts(literal) : [null]
 
 /** The page as the backend gives it. */
 export const toPage = (texts: ReadonlyArray<TextRow>, behind: boolean): RowPage => ({

@@ -56,8 +56,11 @@ const notifyEveryMs = 10
 /** How long a notification to oneself may take before LISTEN counts as not working. */
 const probeTimeout = Duration.seconds(2)
 
-/** Between attempts to get the listening connection back: 100 ms, doubling up to 10 s. */
-const reconnect = Schedule.exponential("100 millis").pipe(Schedule.union(Schedule.spaced("10 seconds")))
+/** Between attempts to get the listening connection back: 100 ms, doubling up to 10 s; anew after a good minute. */
+const reconnect = Schedule.exponential("100 millis").pipe(
+  Schedule.union(Schedule.spaced("10 seconds")),
+  Schedule.resetAfter("1 minute")
+)
 
 /** How long one transaction may hold the head back before it is reported. Unit: milliseconds. */
 const heldReportMs = 1_000

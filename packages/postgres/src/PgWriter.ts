@@ -32,6 +32,7 @@ import type { WriteError } from "@millrace/core/WriteError"
 import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as FiberSet from "effect/FiberSet"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import {
   appendOutcomes,
@@ -87,11 +88,17 @@ const batchLockMs = 10
 /** Longest wait of a lane before it lets the next one try. Unit: milliseconds. */
 const laneLockMs = 100
 
-/** Lanes that may use a connection at once. */
-const lanesMax = 4
+/** Lanes that may wait on a connection at once. */
+const lanesMax = 3
+
+/** Lanes that may have their first turn at once, which waits for nobody, so that those that wait do not delay it. */
+const firstTurnsMax = 2
 
 /** Most writes that a lane takes at once. */
 const laneWritesMax = 200
+
+/** Between two looks for writes that are past their deadline. */
+const sweepEvery = "100 millis"
 
 /** First and longest pause before a lane tries again after a fault. Unit: milliseconds. */
 const retryMs = { first: 5, most: 1_000 }
@@ -117,6 +124,7 @@ export const make = (
     const clock = Clock.make()
     const runLane = yield* FiberSet.makeRuntime<never>()
     const lanePermits = yield* Effect.makeSemaphore(lanesMax)
+    const firstPermits = yield* Effect.makeSemaphore(firstTurnsMax)
     const general = appendStatement(names)
     const simple = simpleStatement(names)
     const one = oneStatement(names)
@@ -132,6 +140,13 @@ export const make = (
     let laneNumber = 0
 
     // --- ends ---
+
+    /** Until the first deadline of a batch; a statement is not waited for any longer. Unit: milliseconds. */
+    const timeLeft = (batch: ReadonlyArray<Pending>): number => {
+      let deadlineMs = Infinity
+      for (const pending of batch) deadlineMs = Math.min(deadlineMs, pending.deadlineMs)
+      return Math.max(1, Math.ceil(deadlineMs - clock.unsafeCurrentTimeMillis()))
+    }
 
     const fail = (pending: Pending, error: WriteError): void => pending.end(Effect.fail(error))
 
@@ -266,8 +281,8 @@ export const make = (
       if (!single) batch.sort((a, b) => compareStreamIds(streamOf(a), streamOf(b)))
       const writes = batch.map((pending) => pending.write)
       const [row] = single
-        ? await pool.query(one, oneValues(writes[0]!, batchLockMs))
-        : await pool.query(simple, simpleValues(writes, batchLockMs))
+        ? await pool.query(one, oneValues(writes[0]!, batchLockMs), undefined, timeLeft(batch))
+        : await pool.query(simple, simpleValues(writes, batchLockMs), undefined, timeLeft(batch))
       const outcomes = simpleOutcomes(writes, row!)
       if (outcomes === undefined) return toLaneTogether(batch)
       committed(outcomes)
@@ -297,7 +312,7 @@ export const make = (
       const writes = batch.map((pending) => pending.write)
       const looksAtIds = batch.some((pending) => pending.looksAtIds)
       const values = appendValues(writes, { looksAtIds, waits, lockMs, notifies: false }, names)
-      const [row]: ReadonlyArray<TextRow> = await pool.query(general, values)
+      const [row]: ReadonlyArray<TextRow> = await pool.query(general, values, undefined, timeLeft(batch))
       return appendOutcomes(writes, row!)
     }
 
@@ -335,16 +350,27 @@ export const make = (
     const lane = (key: string): Effect.Effect<void> =>
       Effect.gen(function* () {
         let pauseMs = retryMs.first
+        // What was never said to be held gets a turn that waits for nobody. A condition cannot be checked so.
+        let waits =
+          key.startsWith("#") &&
+          (lanes.get(key)!.length > 1 || lanes.get(key)![0]!.write.condition !== undefined)
         for (;;) {
           const queue = lanes.get(key)!
-          const batch = queue.splice(0, laneWritesMax).filter((pending) => !expired(pending, undefined))
-          if (batch.length === 0) {
-            if (queue.length > 0) continue
+          if (queue.length === 0) {
             lanes.delete(key)
             return
           }
-          const faults = yield* lanePermits.withPermits(1)(Effect.promise(() => laneTurn(key, batch)))
-          if (faults === undefined) pauseMs = retryMs.first
+          const turns = waits ? lanePermits : firstPermits
+          const fault = yield* turns.withPermits(1)(
+            Effect.promise(async () => {
+              const batch = queue.splice(0, laneWritesMax).filter((pending) => !expired(pending, undefined))
+              return batch.length === 0 ? undefined : laneTurn(key, batch, waits)
+            })
+          )
+          waits = true
+          // A permit that is given back and asked for again at once would never reach the others.
+          yield* Effect.yieldNow()
+          if (fault === undefined) pauseMs = retryMs.first
           else {
             yield* Effect.sleep(pauseMs)
             pauseMs = Math.min(retryMs.most, pauseMs * 2)
@@ -353,21 +379,33 @@ export const make = (
       })
 
     /** One attempt. Gives the fault when the lane should pause before the next one. Never rejects. */
-    const laneTurn = async (key: string, batch: ReadonlyArray<Pending>): Promise<unknown> => {
+    const laneTurn = async (key: string, batch: ReadonlyArray<Pending>, waits: boolean): Promise<unknown> => {
       const requeue = (pendings: ReadonlyArray<Pending>): void => void lanes.get(key)!.unshift(...pendings)
       const solo = batch.length === 1
       try {
         // A condition is checked for the call as a whole, so that such a write is alone in its lane.
-        const outcomes = await callGeneral(batch, true, laneLockMs)
+        const outcomes = await callGeneral(batch, waits, waits ? laneLockMs : batchLockMs)
         committed(outcomes)
-        for (let i = 0; i < batch.length; i++) settle(batch[i]!, outcomes[i]!)
+        const blocked: Array<Pending> = []
+        for (let i = 0; i < batch.length; i++) {
+          if (outcomes[i]!._tag === "Blocked") blocked.push(batch[i]!)
+          else settle(batch[i]!, outcomes[i]!)
+        }
+        requeue(blocked)
         return undefined
       } catch (cause) {
         if (isLockTimeout(cause)) {
           // The wait itself was the pause; the next lane has its turn meanwhile.
           const left = batch.filter((pending) => !expired(pending, cause))
-          if (key.startsWith("#") && !solo) for (const pending of left) toLane(pending, laneStream(pending))
-          else requeue(left)
+          if (solo) requeue(left)
+          else {
+            // Those of this stream alone stay; another may have been held by its other stream.
+            requeue(left.filter((pending) => laneStream(pending) === key))
+            for (const pending of left) {
+              const stream = laneStream(pending)
+              if (stream !== key) toLane(pending, stream)
+            }
+          }
           return undefined
         }
         if (isUnknownOutcome(cause)) for (const pending of batch) pending.looksAtIds = true
@@ -415,11 +453,24 @@ export const make = (
         new StoreUnavailable({
           operation: "write",
           transient: true,
-          cause: cause === undefined ? new PgError(reason, "") : storeUnavailable("write")(cause).cause
+          cause:
+            cause === undefined || isLockTimeout(cause)
+              ? new PgError(reason, "")
+              : storeUnavailable("write")(cause).cause
         })
       )
       return true
     }
+
+    // --- deadlines: of what waits for its turn; what is in flight has its own, see timeLeft ---
+    const sweep = Effect.sync(() => {
+      for (const queue of lanes.values()) {
+        const left = queue.filter((pending) => !expired(pending, undefined))
+        if (left.length < queue.length) queue.splice(0, queue.length, ...left)
+      }
+      waiting = waiting.filter((pending) => !expired(pending, undefined))
+    })
+    yield* Effect.forkScoped(Effect.withClock(Effect.repeat(sweep, Schedule.spaced(sweepEvery)), clock))
 
     // --- shutdown: what waits fails, what is in flight ends by itself and within its statement ---
     yield* Effect.addFinalizer(() =>

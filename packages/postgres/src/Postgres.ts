@@ -38,8 +38,8 @@ export interface PostgresOptions {
   /** Schema of this log; each has its own positions. Lower case, 1 to 40 characters. Default: `millrace`. */
   readonly schema?: string | undefined
   /**
-   * Most connections of the pool; one more is used for LISTEN. Range: 4 to 1 000. Default: 10. The store
-   * itself uses up to 8 at once; the rest is the application's.
+   * Most connections of the pool; one more is used for LISTEN. Range: 4 to 1 000. Default: 16. The store
+   * itself uses up to 9 at once; the rest is the application's.
    */
   readonly maxConnections?: number | undefined
   /** Name shown in `pg_stat_activity`. Default: `millrace`. */
@@ -105,7 +105,7 @@ const make = (
   Scope.Scope | Reactivity.Reactivity
 > =>
   Effect.gen(function* () {
-    const schema = options.schema ?? "millrace"
+    const schema = options.schema === undefined ? "millrace" : options.schema
     const fault = optionsFault(options, schema)
     if (fault !== undefined) return yield* fault
     const names = namesOf(schema)
@@ -113,7 +113,7 @@ const make = (
 
     const pool = yield* PgPool.make({
       url: options.url,
-      maxConnections: options.maxConnections ?? 10,
+      maxConnections: options.maxConnections ?? 16,
       applicationName,
       connectTimeoutMs: Duration.toMillis(options.connectTimeout ?? "5 seconds")
     })
@@ -197,8 +197,8 @@ function optionsFault(options: PostgresOptions, schema: string): InvalidArgument
   if (!schemaPattern.test(schema))
     return invalid("schema", "lower-case letters, digits and _, 1 to 40 of them, no digit first", schema)
   // Not shown: a wrong url may well contain a right password.
-  if (!isUrl(Redacted.value(options.url)))
-    return invalid("url", "postgres://user:password@host:port/database", "<redacted>")
+  if (!Redacted.isRedacted(options.url) || !isUrl(Redacted.value(options.url)))
+    return invalid("url", 'Redacted.make("postgres://user:password@host:port/database")', "<redacted>")
   const max = options.maxConnections
   if (max !== undefined && !(Number.isInteger(max) && max >= 4 && max <= 1_000))
     return invalid("maxConnections", "an integer of 4 to 1 000", max)

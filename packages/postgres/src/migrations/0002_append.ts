@@ -149,6 +149,8 @@ export const createAppend = ({ bucketSpace, channel, q }: PgNames) =>
               SELECT x.s, 0
               FROM unnest(ss) WITH ORDINALITY AS x(s, o)
               WHERE versions[x.o] = -1
+                -- One that is there is held: the insert would wait for its holder.
+                AND NOT EXISTS (SELECT FROM ${q}.streams t WHERE t.stream_id = x.s)
               ORDER BY x.o
               ON CONFLICT DO NOTHING
               RETURNING stream_id
@@ -289,8 +291,8 @@ export const createAppend = ({ bucketSpace, channel, q }: PgNames) =>
             FROM (SELECT DISTINCT unnest(moved) AS i) x
             WHERE t.stream_id = ss[x.i];
           WITH ins AS (
-            INSERT INTO ${q}.events (position, stream_id, version, type, id, data, metadata, tags, routing_key, vnode)
-            SELECT nextval('${q}.positions'), ss[ai[x.a]], first_versions[x.a] + x.k - 1, x.t, x.i, x.d, x.m,
+            INSERT INTO ${q}.events (stream_id, version, type, id, data, metadata, tags, routing_key, vnode)
+            SELECT ss[ai[x.a]], first_versions[x.a] + x.k - 1, x.t, x.i, x.d, x.m,
               x.g::text[], keys[ai[x.a]], vs[ai[x.a]]
             FROM unnest(ea, ek, et, ei, ed, em, eg) AS x(a, k, t, i, d, m, g)
             WHERE status[aw[x.a]] = 0

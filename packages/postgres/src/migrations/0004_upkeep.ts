@@ -5,14 +5,15 @@
  *
  * Deletion must not let the head fall. It therefore waits until every log reader may read what it deletes,
  * and then writes the head down as the floor of all later ones. The caller repeats the call while the result
- * is −1.
+ * is −1. It is −2 when the transaction itself keeps readers back, because it has appended before: then no
+ * waiting helps.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
 import type { PgNames } from "../PgNames.js"
 
 /** Deletion, archiving, erasure. */
-export const createUpkeep = ({ q, repairSetting }: PgNames) =>
+export const createUpkeep = ({ markSetting, q, repairSetting }: PgNames) =>
   Effect.gen(function* () {
     const sql = yield* SqlClient.SqlClient
     const repair = (statement: string): string => `
@@ -29,6 +30,7 @@ export const createUpkeep = ({ q, repairSetting }: PgNames) =>
         s    ${q}.streams%ROWTYPE;
         last bigint;
         seen bigint;
+        mark text := coalesce(current_setting('${markSetting}', true), '');
       BEGIN
         deleted := 0;
         IF tombstone THEN
@@ -47,6 +49,10 @@ export const createUpkeep = ({ q, repairSetting }: PgNames) =>
         END IF;
         IF s.version > s.base_version THEN
           SELECT e.position INTO last FROM ${q}.events e WHERE e.stream_id = stream ORDER BY e.version DESC LIMIT 1;
+          IF mark <> '' AND mark::bigint < last THEN
+            deleted := -2;
+            RETURN;
+          END IF;
           seen := ${q}.head();
           IF seen < last THEN
             deleted := -1;
