@@ -57,13 +57,7 @@ export const house: House = {
   },
   sqlite: {
     packages: ["core", "sql"],
-    externals: [
-      "effect",
-      "@effect/platform",
-      "@effect/sql",
-      "@effect/sql-sqlite-node",
-      "@effect/experimental"
-    ],
+    externals: ["effect", "@effect/platform", "@effect/sql", "better-sqlite3", "@effect/experimental"],
     builtins: true,
     ranks: [],
     unranked: "top"

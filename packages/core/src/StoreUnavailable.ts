@@ -8,8 +8,8 @@ import * as Schema from "effect/Schema"
  * Storage failed. `transient`: true = try again with backoff; false = somebody must mend something first
  * (disk full, permission, wrong schema).
  *
- * Nothing was written, with one exception: a write whose connection was lost while it committed, and whose
- * database then stayed away for the whole write timeout. Such a write, with ids named by the caller, can be
+ * Nothing was written, with one exception: a write whose connection was lost or silent while it committed, and
+ * whose database then stayed away for the rest of the write timeout. Such a write, with ids named by the caller, can be
  * repeated without harm.
  */
 export class StoreUnavailable extends Schema.TaggedError<StoreUnavailable>()("StoreUnavailable", {

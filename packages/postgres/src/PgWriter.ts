@@ -17,7 +17,7 @@
  *  3. While a stream has a lane, all its writes go there: nothing is probed twice, nothing overtakes.
  *  4. A write whose outcome is unknown is repeated with its ids looked at after its rows are locked. If the
  *     first attempt took effect, or still does, the repeat finds that and gives the first result.
- *  5. Every write ends by its deadline, with a result or an error.
+ *  5. Every write ends by its deadline, with a result or an error; two seconds later when the database is silent.
  *
  * A batch may fail for one bad row (a value that the server refuses): then each of its writes is tried alone,
  * so that only the bad one fails.
@@ -56,6 +56,7 @@ import {
 } from "./PgFault.js"
 import type { PgNames } from "./PgNames.js"
 import type { PgPool, TextRow } from "./PgPool.js"
+import * as PgTurns from "./PgTurns.js"
 
 /** The bounds of a write, and who hears of a commit. */
 export interface PgWriterOptions {
@@ -91,11 +92,20 @@ const laneLockMs = 100
 /** Lanes that may wait on a connection at once. */
 const lanesMax = 3
 
+/** Conditional writes at once. They have turns of their own, so that held streams do not delay them. */
+const conditionsMax = 2
+
 /** Lanes that may have their first turn at once, which waits for nobody, so that those that wait do not delay it. */
 const firstTurnsMax = 2
 
 /** Most writes that a lane takes at once. */
 const laneWritesMax = 200
+
+/**
+ * How much longer than the deadline an answer is waited for. The server ends its own waits by the deadline; only
+ * when it is silent for so long is a write given up whose outcome is not known. Unit: milliseconds.
+ */
+const silenceMs = 2_000
 
 /** Between two looks for writes that are past their deadline. */
 const sweepEvery = "100 millis"
@@ -123,8 +133,9 @@ export const make = (
     // Real time, also where the application runs on a test clock: the database does not.
     const clock = Clock.make()
     const runLane = yield* FiberSet.makeRuntime<never>()
-    const lanePermits = yield* Effect.makeSemaphore(lanesMax)
-    const firstPermits = yield* Effect.makeSemaphore(firstTurnsMax)
+    const laneTurns = PgTurns.make(lanesMax)
+    const firstTurns = PgTurns.make(firstTurnsMax)
+    const conditionTurns = PgTurns.make(conditionsMax)
     const general = appendStatement(names)
     const simple = simpleStatement(names)
     const one = oneStatement(names)
@@ -141,7 +152,7 @@ export const make = (
 
     // --- ends ---
 
-    /** Until the first deadline of a batch; a statement is not waited for any longer. Unit: milliseconds. */
+    /** Until the first deadline of a batch, at least 1. Unit: milliseconds. */
     const timeLeft = (batch: ReadonlyArray<Pending>): number => {
       let deadlineMs = Infinity
       for (const pending of batch) deadlineMs = Math.min(deadlineMs, pending.deadlineMs)
@@ -281,8 +292,8 @@ export const make = (
       if (!single) batch.sort((a, b) => compareStreamIds(streamOf(a), streamOf(b)))
       const writes = batch.map((pending) => pending.write)
       const [row] = single
-        ? await pool.query(one, oneValues(writes[0]!, batchLockMs), undefined, timeLeft(batch))
-        : await pool.query(simple, simpleValues(writes, batchLockMs), undefined, timeLeft(batch))
+        ? await pool.query(one, oneValues(writes[0]!, batchLockMs), undefined, timeLeft(batch) + silenceMs)
+        : await pool.query(simple, simpleValues(writes, batchLockMs), undefined, timeLeft(batch) + silenceMs)
       const outcomes = simpleOutcomes(writes, row!)
       if (outcomes === undefined) return toLaneTogether(batch)
       committed(outcomes)
@@ -311,8 +322,15 @@ export const make = (
     ): Promise<ReadonlyArray<Outcome>> => {
       const writes = batch.map((pending) => pending.write)
       const looksAtIds = batch.some((pending) => pending.looksAtIds)
-      const values = appendValues(writes, { looksAtIds, waits, lockMs, notifies: false }, names)
-      const [row]: ReadonlyArray<TextRow> = await pool.query(general, values, undefined, timeLeft(batch))
+      // The server gives up before we do, so that what we report as failed does not happen afterwards.
+      const mode = { looksAtIds, waits, lockMs: Math.min(lockMs, timeLeft(batch)), notifies: false }
+      const values = appendValues(writes, mode, names)
+      const [row]: ReadonlyArray<TextRow> = await pool.query(
+        general,
+        values,
+        undefined,
+        timeLeft(batch) + silenceMs
+      )
       return appendOutcomes(writes, row!)
     }
 
@@ -350,26 +368,24 @@ export const make = (
     const lane = (key: string): Effect.Effect<void> =>
       Effect.gen(function* () {
         let pauseMs = retryMs.first
+        const first = lanes.get(key)!
+        const conditional = first[0]!.write.condition !== undefined
         // What was never said to be held gets a turn that waits for nobody. A condition cannot be checked so.
-        let waits =
-          key.startsWith("#") &&
-          (lanes.get(key)!.length > 1 || lanes.get(key)![0]!.write.condition !== undefined)
+        let waits = key.startsWith("#") && (conditional || first.length > 1)
         for (;;) {
           const queue = lanes.get(key)!
           if (queue.length === 0) {
             lanes.delete(key)
             return
           }
-          const turns = waits ? lanePermits : firstPermits
-          const fault = yield* turns.withPermits(1)(
+          const turns = conditional ? conditionTurns : waits ? laneTurns : firstTurns
+          const fault = yield* turns.take(
             Effect.promise(async () => {
               const batch = queue.splice(0, laneWritesMax).filter((pending) => !expired(pending, undefined))
               return batch.length === 0 ? undefined : laneTurn(key, batch, waits)
             })
           )
           waits = true
-          // A permit that is given back and asked for again at once would never reach the others.
-          yield* Effect.yieldNow()
           if (fault === undefined) pauseMs = retryMs.first
           else {
             yield* Effect.sleep(pauseMs)

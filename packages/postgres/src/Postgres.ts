@@ -39,7 +39,7 @@ export interface PostgresOptions {
   readonly schema?: string | undefined
   /**
    * Most connections of the pool; one more is used for LISTEN. Range: 4 to 1 000. Default: 16. The store
-   * itself uses up to 9 at once; the rest is the application's.
+   * itself uses up to 11 at once; the rest is the application's.
    */
   readonly maxConnections?: number | undefined
   /** Name shown in `pg_stat_activity`. Default: `millrace`. */
@@ -48,7 +48,7 @@ export interface PostgresOptions {
   readonly connectTimeout?: Duration.DurationInput | undefined
   /**
    * Longest time from the call of a write to its end, also while its stream is held by another transaction
-   * or the database is away. Default: 30 seconds.
+   * or the database is away; two seconds more when it is there and does not answer. Default: 30 seconds.
    */
   readonly writeTimeout?: Duration.DurationInput | undefined
   /**
@@ -194,7 +194,7 @@ const driverError = (error: unknown): unknown => {
 }
 
 function optionsFault(options: PostgresOptions, schema: string): InvalidArgument | undefined {
-  if (!schemaPattern.test(schema))
+  if (typeof schema !== "string" || !schemaPattern.test(schema))
     return invalid("schema", "lower-case letters, digits and _, 1 to 40 of them, no digit first", schema)
   // Not shown: a wrong url may well contain a right password.
   if (!Redacted.isRedacted(options.url) || !isUrl(Redacted.value(options.url)))

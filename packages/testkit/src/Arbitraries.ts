@@ -30,6 +30,7 @@ export const prefixes: ReadonlyArray<string> = [
 /** An event id: a new one, or one that was used before, counted from the first. */
 export type IdChoice = "fresh" | number
 
+/** An event of a random history. */
 export interface EventChoice {
   readonly id: IdChoice
   readonly type: number
@@ -41,6 +42,7 @@ export interface EventChoice {
 /** What to expect: a word, or so many versions off from where the stream stands. */
 export type ExpectedChoice = "any" | "exists" | "empty" | { readonly off: number }
 
+/** An append of a random history. */
 export interface AppendChoice {
   readonly stream: number
   readonly events: ReadonlyArray<EventChoice>
@@ -64,6 +66,7 @@ export interface FilterChoice {
  */
 export type MarkChoice = "start" | "end" | { readonly nth: number; readonly beside: boolean }
 
+/** One step of a random history. */
 export type Operation =
   | {
       readonly _tag: "Write"
@@ -85,6 +88,7 @@ export type Operation =
   | { readonly _tag: "Archive"; readonly stream: number }
   | { readonly _tag: "Erase"; readonly filter: FilterChoice; readonly replacement: unknown }
 
+/** A random query. */
 export interface QueryChoice {
   readonly filters: ReadonlyArray<FilterChoice>
   readonly routingKey: "all" | "unkeyed" | number
@@ -98,6 +102,7 @@ export interface QueryChoice {
   readonly cursor?: MarkChoice
 }
 
+/** A random history and the queries put to it afterwards. */
 export interface History {
   readonly operations: ReadonlyArray<Operation>
   readonly queries: ReadonlyArray<QueryChoice>
@@ -142,6 +147,7 @@ const append: FC.Arbitrary<AppendChoice> = FC.record({
   )
 }).map(({ routingKey, ...rest }) => (routingKey === "own" ? rest : { ...rest, routingKey }))
 
+/** Random filters over the names that histories use. */
 export const filter: FC.Arbitrary<FilterChoice> = FC.oneof(
   FC.record({ category: stream }),
   FC.record({ stream }),
@@ -207,6 +213,7 @@ const operation: FC.Arbitrary<Operation> = FC.oneof(
   }
 )
 
+/** Random queries. */
 export const query: FC.Arbitrary<QueryChoice> = FC.record(
   {
     filters: FC.array(filter, { maxLength: 3 }),

@@ -15,6 +15,7 @@ import { join } from "node:path"
 import { place, reason, sqlState, withClient } from "./internal/postgresConnection.js"
 import { PostgresServerError } from "./PostgresServerError.js"
 
+/** A database of its own for one test. */
 export interface PostgresDatabase {
   /** For example `mr_x3k9q2vb`. Printed when the test fails, to be found in the server's log. */
   readonly name: string

@@ -24,6 +24,7 @@ import { prefixes, routingKeyOf, streamNames } from "./Arbitraries.js"
 
 const farEnd = Number.MAX_SAFE_INTEGER
 
+/** What a history or query of choices means for a store: names, ids, versions filled in. */
 export class EventStoreChoices {
   /** Ids in the order of their first use. */
   private readonly ids: Array<EventId> = []

@@ -19,6 +19,7 @@ import { compare } from "./EventStoreTwins.js"
 /** Shrinking ends here at the latest, with the smallest case found so far. */
 const timeLimitMs = 120_000
 
+/** How many histories, and which. */
 export interface ModelOptions {
   /**
    * Random histories to try. Range: 1 and more. Default: 40, which are about 5 000 calls of the store: a few

@@ -32,6 +32,7 @@ import { PostgresServerError } from "./PostgresServerError.js"
  */
 export type StopMode = serverProcess.StopMode
 
+/** A running server, or a stopped one that can be started again. */
 export interface PostgresServer {
   /** Superuser's url of the database `postgres`. Stays the same over restarts. */
   readonly url: Redacted.Redacted<string>
@@ -48,6 +49,7 @@ export interface PostgresServer {
   readonly restart: (options?: { readonly mode?: StopMode }) => Effect.Effect<void, PostgresServerError>
 }
 
+/** How the server is set up. */
 export interface Options {
   /** Settings of postgresql.conf, laid over `defaultSettings`. */
   readonly settings?: Readonly<Record<string, string | number | boolean>>

@@ -452,7 +452,7 @@ describe("group commit", () => {
         const fibers = yield* Effect.forEach(held, (streamId) =>
           Effect.fork(Effect.either(store.write(appendTo(streamId))))
         )
-        yield* untilBlocked(url, Math.min(count, 4))
+        yield* untilBlocked(url, Math.min(count, 3))
         const times: Array<number> = []
         for (const n of range(1, 3)) {
           const since = performance.now()
