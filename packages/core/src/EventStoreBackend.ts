@@ -4,6 +4,8 @@
  * JSON and streaming are added here.
  */
 import * as Chunk from "effect/Chunk"
+import * as Clock from "effect/Clock"
+import * as Context from "effect/Context"
 import * as DateTime from "effect/DateTime"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -111,8 +113,9 @@ export const make = (
     const eventBytesMax = settings.eventBytesMax ?? eventBytesMaxDefault
     return EventStore.of({
       write: (appends, options) =>
-        Effect.clockWith((clock) => {
-          const nowMs = clock.unsafeCurrentTimeMillis()
+        // The fiber at hand has the clock; asking for it by an effect of its own costs a twentieth of a write.
+        Effect.withFiberRuntime((fiber) => {
+          const nowMs = Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
           const prepared = prepare(appends, options, { ids, nowMs, eventBytesMax })
           return "_tag" in prepared ? Effect.fail(prepared) : backend.write(prepared)
         }),

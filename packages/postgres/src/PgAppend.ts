@@ -18,7 +18,9 @@ import {
   RoutingKeyMismatch,
   StreamDeleted
 } from "@millrace/core/WriteError"
-import { binaryArray, jsonOid, numberArray, parseNumbers, parseTexts, textArray, textOid } from "./PgArray.js"
+import { numberArray, parseNumbers, parseTexts, textArray } from "./PgArray.js"
+import type { BinaryWriter } from "./PgBinary.js"
+import { jsonOid, textOid } from "./PgBinary.js"
 import { bucketCount } from "./PgNames.js"
 import type { PgNames } from "./PgNames.js"
 import type { Statement, TextRow } from "./PgPool.js"
@@ -52,7 +54,8 @@ export const appendStatement = ({ q }: PgNames): Statement => ({
 export function appendValues(
   writes: ReadonlyArray<PreparedWrite>,
   mode: AppendMode,
-  { q }: PgNames
+  { q }: PgNames,
+  binary: BinaryWriter
 ): Array<unknown> {
   const vnodes = new Map<string, number>()
   for (const write of writes) for (const append of write.appends) vnodes.set(append.streamId, append.vnode)
@@ -101,11 +104,11 @@ export function appendValues(
     textArray(ak),
     numberArray(ea),
     numberArray(ek),
-    binaryArray(et, textOid),
-    binaryArray(ei, textOid),
-    binaryArray(ed, jsonOid),
-    binaryArray(em, jsonOid),
-    binaryArray(eg, textOid),
+    binary.array(et, textOid),
+    binary.array(ei, textOid),
+    binary.array(ed, jsonOid),
+    binary.array(em, jsonOid),
+    binary.array(eg, textOid),
     mode.looksAtIds,
     numberArray(appendBuckets(writes)),
     condition === undefined ? null : numberArray(conditionBuckets(condition.filters)),
@@ -155,7 +158,11 @@ export const simpleStatement = ({ q }: PgNames): Statement => ({
 })
 
 /** The arguments of {@link simpleStatement}. The writes must be in byte order of their streams. */
-export function simpleValues(writes: ReadonlyArray<PreparedWrite>, lockMs: number): Array<unknown> {
+export function simpleValues(
+  writes: ReadonlyArray<PreparedWrite>,
+  lockMs: number,
+  binary: BinaryWriter
+): Array<unknown> {
   const ss: Array<string> = []
   const vs: Array<number> = []
   const es: Array<number> = []
@@ -187,18 +194,18 @@ export function simpleValues(writes: ReadonlyArray<PreparedWrite>, lockMs: numbe
     }
   }
   return [
-    binaryArray(ss, textOid),
+    binary.array(ss, textOid),
     numberArray(vs),
     numberArray(es),
     numberArray(ns),
-    binaryArray(ks, textOid),
+    binary.array(ks, textOid),
     numberArray(ea),
     numberArray(ek),
-    binaryArray(et, textOid),
-    binaryArray(ei, textOid),
-    binaryArray(ed, jsonOid),
-    binaryArray(em, jsonOid),
-    binaryArray(eg, textOid),
+    binary.array(et, textOid),
+    binary.array(ei, textOid),
+    binary.array(ed, jsonOid),
+    binary.array(em, jsonOid),
+    binary.array(eg, textOid),
     numberArray(appendBuckets(writes)),
     lockMs
   ]

@@ -25,11 +25,11 @@ import { EventIdConflict, InvalidOriginalVersion } from "@millrace/core/WriteErr
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
-import * as FiberRef from "effect/FiberRef"
 import * as Schedule from "effect/Schedule"
 import type pg from "pg"
 import { appendOutcomes, appendStatement, appendValues, expectedCode } from "./PgAppend.js"
 import { codeOf, constraintOf, isTransient, PgError, storeUnavailable } from "./PgFault.js"
+import * as PgBinary from "./PgBinary.js"
 import type { PgHead } from "./PgHead.js"
 import type { PgNames } from "./PgNames.js"
 import type { PgPool, Statement, TextRow } from "./PgPool.js"
@@ -167,7 +167,7 @@ export const make = (
     const mode = { looksAtIds: write.namesIds, waits: true, lockMs: null, notifies: true }
     return Effect.flatMap(
       Effect.tryPromise({
-        try: () => pool.query(general, appendValues([write], mode, names), client),
+        try: () => pool.query(general, appendValues([write], mode, names, PgBinary.make()), client),
         catch: (cause): WriteError => joinedFault(write, cause)
       }),
       ([row]) => {
@@ -195,8 +195,7 @@ const withTransaction = <A, E>(
   use: (client: pg.PoolClient | undefined) => Effect.Effect<A, E>
 ): Effect.Effect<A, E> =>
   Effect.withFiberRuntime((fiber) => {
-    const context = fiber.getFiberRef(FiberRef.currentContext)
-    const transaction = context.unsafeMap.get(SqlClient.TransactionConnection.key) as
+    const transaction = fiber.currentContext.unsafeMap.get(SqlClient.TransactionConnection.key) as
       Context.Tag.Service<typeof SqlClient.TransactionConnection> | undefined
     const client: unknown =
       transaction === undefined ? undefined : (transaction[0] as { readonly pg?: unknown }).pg
