@@ -25,6 +25,7 @@ import { EventIdConflict, InvalidOriginalVersion } from "@millrace/core/WriteErr
 import * as Clock from "effect/Clock"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
 import * as Schedule from "effect/Schedule"
 import type pg from "pg"
 import { appendOutcomes, appendStatement, appendValues, expectedCode } from "./PgAppend.js"
@@ -95,8 +96,8 @@ export const make = (
   return EventStoreBackend.make(
     {
       write: (write) =>
-        withTransaction(pool, (client) =>
-          client === undefined ? writer.write(write) : writeJoined(client, write)
+        withTransaction(pool, (client, fiber) =>
+          client === undefined ? writer.write(write, fiber) : writeJoined(client, write)
         ),
       read: (plan) => {
         if (plan.streamId !== undefined) return readPage(plan, plan.upTo)
@@ -192,14 +193,14 @@ const live = Effect.withClock(Clock.make())
  */
 const withTransaction = <A, E>(
   pool: PgPool,
-  use: (client: pg.PoolClient | undefined) => Effect.Effect<A, E>
+  use: (client: pg.PoolClient | undefined, fiber: Fiber.RuntimeFiber<unknown, unknown>) => Effect.Effect<A, E>
 ): Effect.Effect<A, E> =>
   Effect.withFiberRuntime((fiber) => {
     const transaction = fiber.currentContext.unsafeMap.get(SqlClient.TransactionConnection.key) as
       Context.Tag.Service<typeof SqlClient.TransactionConnection> | undefined
     const client: unknown =
       transaction === undefined ? undefined : (transaction[0] as { readonly pg?: unknown }).pg
-    return use(pool.owns(client) ? client : undefined)
+    return use(pool.owns(client) ? client : undefined, fiber)
   })
 
 const query = (
