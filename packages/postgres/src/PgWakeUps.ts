@@ -4,7 +4,7 @@
  * many came together.
  *
  *     own commit ──┬──▶ signal ──▶ look at the head ──▶ moved? publish
- *                  └──▶ NOTIFY (at most one in 10 ms) ▲
+ *                  └──▶ NOTIFY (at most one in 25 ms) ▲
  *     LISTEN ──────────────────────────────────────────┤
  *     every poll interval ─────────────────────────────┘
  *
@@ -51,7 +51,7 @@ export interface PgWakeUps {
 }
 
 /** Shortest time between two notifications of a process. Unit: milliseconds. */
-const notifyEveryMs = 10
+const notifyEveryMs = 25
 
 /** How long a notification to oneself may take before LISTEN counts as not working. */
 const probeTimeout = Duration.seconds(2)

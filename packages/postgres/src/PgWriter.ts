@@ -160,6 +160,8 @@ export const make = (
 
     let waiting: Array<Pending> = []
     let scheduled = false
+    /** Writes in the newest batch. */
+    let lastTaken = 0
     let closed = false
     /** Streams and named ids of each batch in flight. */
     const busy: Array<ReadonlySet<string>> = []
@@ -209,6 +211,8 @@ export const make = (
     const schedule = (): void => {
       if (scheduled || busy.length >= inFlightMax) return
       scheduled = true
+      // Whoever writes alone has nobody to wait for.
+      if (busy.length === 0 && lastTaken === 1) return queueMicrotask(flush)
       // After the callers that were resumed together have all had their turn; a fiber for it would cost as much
       // as a small write.
       // oxlint-disable-next-line no-restricted-globals
@@ -261,6 +265,7 @@ export const make = (
         batch.push(pending)
       }
       waiting = left
+      lastTaken = batch.length
       return { pendings: batch, keys: own, simple }
     }
 
