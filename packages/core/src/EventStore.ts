@@ -79,7 +79,7 @@ export class EventStore extends Context.Tag("@millrace/core/EventStore")<
      * Every event that the query matches, up to the head as it is when the stream starts; then it ends. A
      * read of one stream ends where that stream ends when its last page is read.
      *
-     * Reads pages underneath (`page.first`, 1 to 10 000, default 1 000 rows) in constant memory, one ahead
+     * Reads pages underneath (`page.first`, 1 to 10 000, default 500 rows) in constant memory, one ahead
      * of the consumer. A forward page request begins after its `after`; a backward one gives the newest
      * event first and goes down from its `before`. Errors as for `read`.
      */
