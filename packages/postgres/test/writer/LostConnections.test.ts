@@ -214,18 +214,21 @@ describe("lost connections", () => {
         let kills = 0
         const killer = yield* Effect.fork(
           Effect.forever(
-            Effect.zipRight(
-              Effect.flatMap(
-                query(
-                  beside,
-                  `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+            // Drawn anew each time: at a steady 5 ms nobody would ever get as far as a statement.
+            Effect.suspend(() =>
+              Effect.zipRight(
+                Effect.flatMap(
+                  query(
+                    beside,
+                    `SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                    WHERE datname = current_database() AND application_name LIKE 'victim%' AND (state = 'active' OR random() < 0.2)
                    ORDER BY random() LIMIT $1`,
-                  [1 + chance.int(3)]
+                    [1 + chance.int(3)]
+                  ),
+                  (rows) => Effect.sync(() => void (kills += rows.length))
                 ),
-                (rows) => Effect.sync(() => void (kills += rows.length))
-              ),
-              Effect.sleep(5 + chance.int(60))
+                Effect.sleep(10 + chance.int(60))
+              )
             )
           )
         )
