@@ -26,6 +26,7 @@ export const house: House = {
           "Position",
           "PreparedWrite",
           "ReadPlan",
+          "Repeat",
           "RoutingKey",
           "StoreUnavailable",
           "StreamId",

@@ -117,18 +117,21 @@ export function filterFault(field: string, filter: unknown): InvalidArgument | u
     if (fault !== undefined)
       return invalid(`${field}.type`, `1 to ${eventTextCodePointsMax} characters; this one ${fault}`, type)
   }
-  if (tags !== undefined) {
-    if (!Array.isArray(tags) || tags.length > filterTagsMax)
-      return invalid(`${field}.tags`, `a list of at most ${filterTagsMax} tags`, tags)
-    for (let i = 0; i < tags.length; i++) {
-      const fault = textFault(tags[i], eventTextCodePointsMax)
-      if (fault !== undefined)
-        return invalid(
-          `${field}.tags[${i}]`,
-          `1 to ${eventTextCodePointsMax} characters; this one ${fault}`,
-          tags[i]
-        )
-    }
+  return tags === undefined ? undefined : tagsFault(`${field}.tags`, tags, filterTagsMax)
+}
+
+/** The first thing wrong with a list of tags, or `undefined`. `field` is its path. */
+export function tagsFault(field: string, tags: unknown, tagsMax: number): InvalidArgument | undefined {
+  if (!Array.isArray(tags) || tags.length > tagsMax)
+    return invalid(field, `a list of at most ${tagsMax} tags`, tags)
+  for (let i = 0; i < tags.length; i++) {
+    const fault = textFault(tags[i], eventTextCodePointsMax)
+    if (fault !== undefined)
+      return invalid(
+        `${field}[${i}]`,
+        `1 to ${eventTextCodePointsMax} characters; this one ${fault}`,
+        tags[i]
+      )
   }
   return undefined
 }

@@ -19,12 +19,12 @@ import type { InvalidArgument } from "./InvalidArgument.js"
 import type { Position } from "./Position.js"
 import type { PreparedAppend, PreparedWrite } from "./PreparedWrite.js"
 import { compareStreamIds } from "./StreamId.js"
+import { repeatOf } from "./Repeat.js"
 import type { StreamId } from "./StreamId.js"
 import type { StreamVersion } from "./StreamVersion.js"
 import type { WriteError } from "./WriteError.js"
 import {
   AppendConditionFailed,
-  EventIdConflict,
   InvalidOriginalVersion,
   RoutingKeyMismatch,
   StreamDeleted
@@ -142,7 +142,7 @@ class MemoryLog {
   readonly byId = new Map<string, MemoryRow>()
 
   write(write: PreparedWrite): WriteResult | WriteError {
-    const repeat = write.namesIds ? this.repeatOf(write) : undefined
+    const repeat = write.namesIds ? repeatOf(write, (id) => this.byId.get(id)) : undefined
     if (repeat !== undefined) return repeat
     if (write.condition !== undefined) {
       const { after, filters } = write.condition
@@ -192,39 +192,6 @@ class MemoryLog {
    * The first result when all ids are there as a repeat has them; a conflict when only some are, or elsewhere;
    * else nothing. The conflict names an id that is in the log: the first that stands elsewhere, if any does.
    */
-  private repeatOf(write: PreparedWrite): WriteResult | EventIdConflict | undefined {
-    let known: EventIdConflict | undefined
-    let misplaced: EventIdConflict | undefined
-    let isRepeat = true
-    const appends: Array<AppendResult> = []
-    let position = 0
-    for (const { events, streamId } of write.appends) {
-      const first = this.byId.get(events[0]!.id)
-      let last = first
-      for (let i = 0; i < events.length; i++) {
-        const id = events[i]!.id
-        last = this.byId.get(id)
-        const inPlace =
-          last?.streamId === streamId && first !== undefined && last.version === first.version + i
-        if (!inPlace) isRepeat = false
-        if (last === undefined) continue
-        known ??= new EventIdConflict({ streamId, id })
-        if (!inPlace) misplaced ??= new EventIdConflict({ streamId, id })
-      }
-      if (!isRepeat || first === undefined || last === undefined) continue
-      appends.push({
-        streamId,
-        firstVersion: first.version as StreamVersion,
-        version: last.version as StreamVersion,
-        firstPosition: first.position as Position,
-        position: last.position as Position,
-        ids: events.map((event) => event.id)
-      })
-      position = Math.max(position, last.position)
-    }
-    return isRepeat ? { appends, position: position as Position } : (misplaced ?? known)
-  }
-
   private append({ events, routingKey, streamId, vnode }: PreparedAppend, nowMs: number): AppendResult {
     let stream = this.streams.get(streamId)
     if (stream === undefined) {

@@ -7,7 +7,7 @@ import type { AppendCondition, ExpectedVersion, StreamAppend, WriteOptions } fro
 import { appendsMax, eventsMax, writeUnitsMax } from "./Append.js"
 import type { NewEvent } from "./Event.js"
 import { eventTagsMax, eventTextCodePointsMax } from "./Event.js"
-import { filtersFault } from "./EventFilter.js"
+import { filtersFault, tagsFault } from "./EventFilter.js"
 import type { EventFilter } from "./EventFilter.js"
 import type { EventId } from "./EventId.js"
 import { isEventId } from "./EventId.js"
@@ -226,17 +226,8 @@ function metadataText(metadata: NewEvent["metadata"], field: string): string | n
 }
 
 function prepareTags(tags: ReadonlyArray<string>, field: string): ReadonlyArray<string> | null | WriteError {
-  if (!Array.isArray(tags) || tags.length > eventTagsMax)
-    return invalid(`${field}.tags`, `a list of at most ${eventTagsMax} tags`, tags)
-  for (let i = 0; i < tags.length; i++) {
-    const fault = textFault(tags[i], eventTextCodePointsMax)
-    if (fault !== undefined)
-      return invalid(
-        `${field}.tags[${i}]`,
-        `1 to ${eventTextCodePointsMax} characters; this one ${fault}`,
-        tags[i]
-      )
-  }
+  const fault = tagsFault(`${field}.tags`, tags, eventTagsMax)
+  if (fault !== undefined) return fault
   if (tags.length === 0) return null
   return tags.length === 1 ? [tags[0]!] : Array.from(new Set(tags))
 }

@@ -10,15 +10,15 @@ import { matchesAny } from "@millrace/core/EventFilter"
 import type { EventFilter } from "@millrace/core/EventFilter"
 import type { Position } from "@millrace/core/Position"
 import type { PreparedAppend, PreparedWrite } from "@millrace/core/PreparedWrite"
+import { repeatOf } from "@millrace/core/Repeat"
 import type { StreamVersion } from "@millrace/core/StreamVersion"
 import {
   AppendConditionFailed,
-  EventIdConflict,
   InvalidOriginalVersion,
   RoutingKeyMismatch,
   StreamDeleted
 } from "@millrace/core/WriteError"
-import type { WriteError } from "@millrace/core/WriteError"
+import type { EventIdConflict, WriteError } from "@millrace/core/WriteError"
 import * as ReadStatements from "./ReadStatements.js"
 import type { SqliteSession } from "./SqliteSession.js"
 import type { IdRow, StreamRow } from "./Statements.js"
@@ -118,36 +118,8 @@ class Batch {
   /** The first result when all ids are there as a repeat has them; a conflict when only some are, or elsewhere; else nothing. */
   repeatOf(write: PreparedWrite): WriteResult | EventIdConflict | undefined {
     if (!write.namesIds || this.ids === undefined || this.ids.size === 0) return undefined
-    let known: EventIdConflict | undefined
-    let misplaced: EventIdConflict | undefined
-    let isRepeat = true
-    const appends: Array<AppendResult> = []
-    let position = 0
-    for (const { events, streamId } of write.appends) {
-      const first = this.ids.get(events[0]!.id)
-      let last = first
-      for (let i = 0; i < events.length; i++) {
-        const { id } = events[i]!
-        last = this.ids.get(id)
-        const inPlace =
-          last?.streamId === streamId && first !== undefined && last.version === first.version + i
-        if (!inPlace) isRepeat = false
-        if (last === undefined) continue
-        known ??= new EventIdConflict({ streamId, id })
-        if (!inPlace) misplaced ??= new EventIdConflict({ streamId, id })
-      }
-      if (!isRepeat || first === undefined || last === undefined) continue
-      appends.push({
-        streamId,
-        firstVersion: first.version as StreamVersion,
-        version: last.version as StreamVersion,
-        firstPosition: first.position as Position,
-        position: last.position as Position,
-        ids: events.map((event) => event.id)
-      })
-      position = Math.max(position, last.position)
-    }
-    return isRepeat ? { appends, position: position as Position } : (misplaced ?? known)
+    const ids = this.ids
+    return repeatOf(write, (id) => ids.get(id))
   }
 
   /** Position of the first event of this batch past `after` that any of the filters matches. */
