@@ -5,7 +5,7 @@ import * as Postgres from "@millrace/postgres/Postgres"
 import * as Sqlite from "@millrace/sqlite/Sqlite"
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { Layer } from "effect"
-import { Chunk, Effect, ManagedRuntime, Redacted, Stream } from "effect"
+import { Effect, ManagedRuntime, Redacted, Stream } from "effect"
 import type { Ours } from "./cases.js"
 import type { Contestant, Place, Role } from "./contestant.js"
 import { driveCalls, driveEffects } from "./drive.js"
@@ -124,19 +124,13 @@ const stream = (stores: Stores): Contestant => ({
     const runtime = ManagedRuntime.make(await stores(place))
     const store = await runtime.runPromise(EventStore)
     await load(runtime, readEvents)
-    const pass: Effect.Effect<Pass, unknown> = Effect.suspend(() => {
-      const seen = { events: 0, amountSum: 0 }
-      return Effect.as(
-        Stream.runForEachChunk(store.stream(), (chunk) =>
-          Effect.sync(() => {
-            for (const event of Chunk.toReadonlyArray(chunk))
-              seen.amountSum += (event.data as { amount: number }).amount
-            seen.events += chunk.length
-          })
-        ),
-        seen
-      )
-    })
+    const pass: Effect.Effect<Pass, unknown> = Effect.suspend(() =>
+      Stream.runFold(store.stream(), { events: 0, amountSum: 0 }, (seen, event) => {
+        seen.events++
+        seen.amountSum += (event.data as { amount: number }).amount
+        return seen
+      })
+    )
     return {
       drive: driveCalls(checkedPass(() => runtime.runPromise(pass))),
       close: () => runtime.dispose()

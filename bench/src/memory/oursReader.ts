@@ -1,7 +1,7 @@
 /** Millrace's `stream()` over Postgres, as a process of its own, for its memory. */
 import { EventStore } from "@millrace/core/EventStore"
 import * as Postgres from "@millrace/postgres/Postgres"
-import { Effect, ManagedRuntime, Redacted, Stream } from "effect"
+import { ManagedRuntime, Redacted, Sink, Stream } from "effect"
 import type { MemoryReader } from "./childProtocol.js"
 
 export const reader: MemoryReader = {
@@ -11,10 +11,12 @@ export const reader: MemoryReader = {
     return {
       read: (eventsMax, seen) =>
         runtime.runPromise(
-          store.stream().pipe(
-            Stream.take(eventsMax),
-            Stream.runForEachChunk((chunk) => Effect.sync(() => seen(chunk.length)))
-          )
+          store
+            .stream()
+            .pipe(
+              Stream.take(eventsMax),
+              Stream.run(Sink.foldLeftChunks<void, unknown>(undefined, (_, chunk) => seen(chunk.length)))
+            )
         ),
       close: () => runtime.dispose()
     }

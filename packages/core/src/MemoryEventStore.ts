@@ -14,7 +14,7 @@ import type { EventFilter, Filterable } from "./EventFilter.js"
 import { matches, matchesAny } from "./EventFilter.js"
 import { EventStore } from "./EventStore.js"
 import * as EventStoreBackend from "./EventStoreBackend.js"
-import type { EventRow, EventStoreSettings, ReadPlan, RowPage, StreamRow } from "./EventStoreBackend.js"
+import type { EventPage, EventRow, EventStoreSettings, ReadPlan, StreamRow } from "./EventStoreBackend.js"
 import type { InvalidArgument } from "./InvalidArgument.js"
 import type { Position } from "./Position.js"
 import type { PreparedAppend, PreparedWrite } from "./PreparedWrite.js"
@@ -226,23 +226,27 @@ class MemoryLog {
     }
   }
 
-  read(plan: ReadPlan): RowPage {
+  read(plan: ReadPlan): EventPage {
     const rows =
       plan.streamId === undefined ? this.rows : (this.streams.get(plan.streamId as StreamId)?.rows ?? [])
-    const found: Array<EventRow> = []
+    const found = new EventStoreBackend.EventDecoder()
     const upTo = plan.upTo ?? Number.MAX_SAFE_INTEGER
     if (plan.backward) {
       const end = plan.before === undefined ? upTo : Math.min(upTo, plan.before - 1)
-      for (let i = firstAfter(rows, end) - 1; i >= 0 && found.length < plan.limit; i--) {
-        if (wanted(rows[i]!, plan)) found.push({ ...rows[i]! })
+      for (let i = firstAfter(rows, end) - 1; i >= 0 && found.events.length < plan.limit; i--) {
+        if (wanted(rows[i]!, plan)) found.add(rows[i]!)
       }
     } else {
-      for (let i = firstAfter(rows, plan.after); i < rows.length && found.length < plan.limit; i++) {
+      for (let i = firstAfter(rows, plan.after); i < rows.length && found.events.length < plan.limit; i++) {
         if (rows[i]!.position > upTo) break
-        if (wanted(rows[i]!, plan)) found.push({ ...rows[i]! })
+        if (wanted(rows[i]!, plan)) found.add(rows[i]!)
       }
     }
-    return { rows: found, behind: plan.lookBehind && this.anyBehind(rows, plan, upTo) }
+    return {
+      events: found.events,
+      broken: found.broken,
+      behind: plan.lookBehind && this.anyBehind(rows, plan, upTo)
+    }
   }
 
   private anyBehind(rows: ReadonlyArray<MemoryRow>, plan: ReadPlan, upTo: number): boolean {

@@ -11,7 +11,7 @@
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { WriteResult } from "@millrace/core/Append"
 import * as EventStoreBackend from "@millrace/core/EventStoreBackend"
-import type { EventStoreSettings, ReadPlan, RowPage } from "@millrace/core/EventStoreBackend"
+import type { EventPage, EventStoreSettings, ReadPlan } from "@millrace/core/EventStoreBackend"
 import type { EventStore } from "@millrace/core/EventStore"
 import type { InvalidArgument } from "@millrace/core/InvalidArgument"
 import { invalid } from "@millrace/core/InvalidArgument"
@@ -35,7 +35,7 @@ import type { PgHead } from "./PgHead.js"
 import type { PgNames } from "./PgNames.js"
 import type { PgPool, Statement, TextRow } from "./PgPool.js"
 import { filterText, literals } from "./PgPredicate.js"
-import { behindStatement, pageStatement, toPage } from "./PgReader.js"
+import { behindStatement, PageDecoder, pageStatement } from "./PgReader.js"
 import type { PgWakeUps } from "./PgWakeUps.js"
 import type { PgWriter } from "./PgWriter.js"
 
@@ -63,27 +63,48 @@ export const make = (
   const statements = makeStatements(names)
   const general = appendStatement(names)
 
-  /** Runs a statement where the calling fiber is: in its transaction, if that is one of our pool, else on the pool. */
-  const run = (
+  /**
+   * Does what has no effect where the calling fiber is: in its transaction, if that is one of our pool, else on
+   * the pool, and there again when the connection was lost.
+   */
+  const repeatable = <A>(
     operation: string,
-    statement: { readonly name: string | undefined; readonly text: string },
-    values: ReadonlyArray<unknown>
-  ): Effect.Effect<ReadonlyArray<TextRow>, StoreUnavailable> =>
+    body: (client: pg.PoolClient | undefined) => Promise<A>
+  ): Effect.Effect<A, StoreUnavailable> =>
     withTransaction(pool, (client) => {
-      const once = query(pool, operation, statement, values, client)
+      const once = Effect.tryPromise({ try: () => body(client), catch: storeUnavailable(operation) })
       return client === undefined
         ? live(Effect.retry(once, { schedule: readRetry, while: (error) => error.transient }))
         : once
     })
+  const run = (operation: string, statement: Statement, values: ReadonlyArray<unknown>) =>
+    repeatable(operation, (client) => pool.query(statement, values, client))
 
-  const readPage = (plan: ReadPlan, upTo: number | undefined): Effect.Effect<RowPage, StoreUnavailable> => {
+  const readPage = (plan: ReadPlan, upTo: number | undefined): Effect.Effect<EventPage, StoreUnavailable> => {
     const page = pageStatement(plan, upTo, names.q)
     const behind = behindStatement(plan, upTo, names.q)
-    const rows = run("read", page, page.values)
-    if (behind === undefined) return Effect.map(rows, (texts) => toPage(texts, false))
-    return Effect.zipWith(rows, run("read", behind, behind.values), (texts, others) =>
-      toPage(texts, others.length > 0)
-    )
+    // The decoder is handed over in a variable, which is then emptied: see PgPool about dead timers.
+    const events = Effect.suspend(() => {
+      let decoder: PageDecoder | undefined
+      return Effect.map(
+        repeatable("read", (client) => {
+          decoder = new PageDecoder()
+          return pool.each(page, page.values, decoder.addTexts, client)
+        }),
+        () => {
+          const read = decoder!
+          decoder = undefined
+          return read
+        }
+      )
+    })
+    if (behind === undefined)
+      return Effect.map(events, ({ broken, events }) => ({ events, broken, behind: false }))
+    return Effect.zipWith(events, run("read", behind, behind.values), ({ broken, events }, others) => ({
+      events,
+      broken,
+      behind: others.length > 0
+    }))
   }
 
   /** The head for a read of the log, found where the read will be made. */

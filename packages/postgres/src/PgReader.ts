@@ -3,7 +3,8 @@
  * values come back as text and become rows in a plain loop. Statements of common shape are named, and so
  * parsed once a connection; filtered ones are planned for their values each time.
  */
-import type { EventRow, ReadPlan, RowPage } from "@millrace/core/EventStoreBackend"
+import { EventDecoder } from "@millrace/core/EventStoreBackend"
+import type { EventRow, ReadPlan } from "@millrace/core/EventStoreBackend"
 import { parseTexts } from "./PgArray.js"
 import type { Bind } from "./PgPredicate.js"
 import { filtersText, parameters } from "./PgPredicate.js"
@@ -127,37 +128,55 @@ const nameOf = (plan: ReadPlan, upTo: number | undefined, q: string): string | u
 }
 
 /**
- * Rows of a page, from what the server printed.
+ * A row as the decoder looks at it, over what the server printed: one for a whole page.
  *
- * Hot: touches every event that is read.
+ * Hot: stands before every event that is read.
  */
-export function toRows(texts: ReadonlyArray<TextRow>): Array<EventRow> {
-  const rows = new Array<EventRow>(texts.length)
-  for (let i = 0; i < texts.length; i++) {
-    const text = texts[i]!
-    const tags = text[7]!
-    rows[i] = {
-      position: Number(text[0]),
-      streamId: text[1]!,
-      version: Number(text[2]),
-      type: text[3]!,
-      id: text[4]!,
-      data: text[5]!,
-      metadata: text[6]!,
-      tags: tags === null ? null : tagsOf(tags),
-      erased: text[8] === "t",
-      recordedAtMs: Math.round(Number(text[9]) * 1000)
-    }
+class Row implements EventRow {
+  texts!: TextRow
+  get position(): number {
+    return Number(this.texts[0])
   }
-  return rows
+  get streamId(): string {
+    return this.texts[1]!
+  }
+  get version(): number {
+    return Number(this.texts[2])
+  }
+  get type(): string {
+    return this.texts[3]!
+  }
+  get id(): string {
+    return this.texts[4]!
+  }
+  get data(): string {
+    return this.texts[5]!
+  }
+  get metadata(): string | null {
+    return this.texts[6]!
+  }
+  get tags(): ReadonlyArray<string | null> | null {
+    const literal = this.texts[7]!
+    return literal === null ? null : tagsOf(literal)
+  }
+  get erased(): boolean {
+    return this.texts[8] === "t"
+  }
+  get recordedAtMs(): number {
+    return Math.round(Number(this.texts[9]) * 1000)
+  }
+}
+
+/** Makes events of rows while they come in. */
+export class PageDecoder extends EventDecoder {
+  private readonly row = new Row()
+
+  readonly addTexts = (texts: TextRow): void => {
+    this.row.texts = texts
+    this.add(this.row)
+  }
 }
 
 /** A list that is not flat, or does not begin at 1, is none of ours: the null in it says so. */
 const tagsOf = (literal: string): Array<string | null> =>
   /^\{(?!\{)/.test(literal) ? parseTexts(literal) : [null]
-
-/** The page as the backend gives it. */
-export const toPage = (texts: ReadonlyArray<TextRow>, behind: boolean): RowPage => ({
-  rows: toRows(texts),
-  behind
-})
