@@ -14,6 +14,7 @@ export const house: House = {
           "DataFault",
           "EngineError",
           "Event",
+          "EventDecoder",
           "EventDefinition",
           "EventFilter",
           "EventId",
@@ -21,8 +22,10 @@ export const house: House = {
           "EventQuery",
           "InvalidArgument",
           "Lease",
+          "LeaseHeld",
           "LeaseLost",
           "Page",
+          "ParkedEvent",
           "Position",
           "PreparedWrite",
           "ReadPlan",
@@ -36,9 +39,12 @@ export const house: House = {
           "WriteError"
         ]
       },
-      { name: "contracts", modules: ["EventCodec", "EventStore", "SnapshotStore"] },
-      { name: "engines", modules: ["EventStoreBackend", "SnapshotStoreBackend"] },
-      { name: "layers", modules: ["Memory", "MemoryEventStore", "MemorySnapshotStore"] }
+      { name: "contracts", modules: ["EventCodec", "EventStore", "SnapshotStore", "SubscriberStore"] },
+      { name: "engines", modules: ["EventStoreBackend", "SnapshotStoreBackend", "SubscriberStoreBackend"] },
+      {
+        name: "layers",
+        modules: ["Memory", "MemoryEventStore", "MemorySnapshotStore", "MemorySubscriberStore"]
+      }
     ],
     unranked: "refused"
   },

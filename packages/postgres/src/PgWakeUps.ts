@@ -110,7 +110,13 @@ export const make = (
       Effect.zipRight(
         Effect.ignore(
           Effect.tryPromise(() =>
-            pool.query({ name: `millrace_notify_${channel}`, text: `SELECT pg_notify($1, '')` }, [channel])
+            pool.query(
+              {
+                name: `millrace_notify_${channel}`,
+                text: `SELECT set_config('synchronous_commit', 'off', true), pg_notify($1, '')`
+              },
+              [channel]
+            )
           )
         )
       ),

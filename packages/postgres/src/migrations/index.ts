@@ -14,13 +14,15 @@ import { createAppend } from "./0002_append.js"
 import { createAppendSimple } from "./0003_append_simple.js"
 import { createUpkeep } from "./0004_upkeep.js"
 import { createSnapshots } from "./0005_snapshots.js"
+import { createSubscribers } from "./0006_subscribers.js"
 
 const steps = (names: PgNames) => ({
   "0001_log": createLog(names),
   "0002_append": createAppend(names),
   "0003_append_simple": createAppendSimple(names),
   "0004_upkeep": createUpkeep(names),
-  "0005_snapshots": createSnapshots(names)
+  "0005_snapshots": createSnapshots(names),
+  "0006_subscribers": createSubscribers(names)
 })
 
 /** Brings the schema to its present form. */
