@@ -43,6 +43,17 @@ export class HandlerError extends Schema.TaggedError<HandlerError>()("HandlerErr
   }
 }
 
+/** A consumer that is `strict` met an event of its filter that none of its handlers takes. Add a handler, or narrow the filter. */
+export class UnhandledEvent extends Schema.TaggedError<UnhandledEvent>()("UnhandledEvent", {
+  eventType: Schema.String,
+  streamId: Schema.String,
+  position: Position
+}) {
+  override get message(): string {
+    return `no handler takes the event. eventType=${this.eventType} streamId=${this.streamId} position=${this.position}`
+  }
+}
+
 /** A stream's versions do not follow one another where they must. Something was lost between log and consumer: rebuild. */
 export class StreamGap extends Schema.TaggedError<StreamGap>()("StreamGap", {
   streamId: StreamId,
@@ -83,6 +94,7 @@ export const EngineError = Schema.Union(
   StoreUnavailable,
   SerializationError,
   HandlerError,
+  UnhandledEvent,
   StreamGap,
   LeaseLost,
   CursorAheadOfLog,

@@ -3,6 +3,7 @@
  * stream*: it sees every committed event of it, archived ones included, whatever the head. Every other
  * query is a *read of the log*: it stops at the head and leaves archived events out unless asked for.
  */
+import type { RecordedEvent } from "./Event.js"
 import type { EventFilter } from "./EventFilter.js"
 import type { PageRequest } from "./Page.js"
 import type { Position } from "./Position.js"
@@ -31,6 +32,32 @@ export interface ReadQuery {
 export interface VnodeRange {
   readonly from: number
   readonly to: number
+}
+
+/** What a consumer asks the log for: the next events that it wants. */
+export interface LogQuery {
+  /** Where it has come to; only events past it. */
+  readonly after: Position
+  /** Most events to give. Range: 1 to 10 000. */
+  readonly limit: number
+  /** Of these one must match; none or an empty list = every event. At most 100. */
+  readonly filters?: ReadonlyArray<EventFilter> | undefined
+  /** Default: all. */
+  readonly routingKey?: RoutingKey | undefined
+  /** Only streams of these vnodes. */
+  readonly vnodes?: VnodeRange | undefined
+  /** A head that is known from before: up to there it is not asked for anew. */
+  readonly head?: Position | undefined
+}
+
+/** The next events of the log for a consumer. */
+export interface LogPage {
+  /** In the order of the log. */
+  readonly events: ReadonlyArray<RecordedEvent>
+  /** Up to here nothing that the query wants is missing: go on after it, also when there are no events. */
+  readonly through: Position
+  /** The head as it is known; `through` never goes beyond it, and is equal to it when there is no more to read. */
+  readonly head: Position
 }
 
 /** A stream as listings show it. */

@@ -18,10 +18,10 @@ import * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Stream from "effect/Stream"
 import type { ExpectedVersion, StreamAppend, WriteOptions, WriteResult } from "./Append.js"
-import type { ReadError } from "./EngineError.js"
+import type { CursorAheadOfLog, ReadError } from "./EngineError.js"
 import type { RecordedEvent } from "./Event.js"
 import type { EventFilter } from "./EventFilter.js"
-import type { ReadQuery, StreamInfo, StreamListing } from "./EventQuery.js"
+import type { LogPage, LogQuery, ReadQuery, StreamInfo, StreamListing } from "./EventQuery.js"
 import type { InvalidArgument } from "./InvalidArgument.js"
 import type { Page } from "./Page.js"
 import type { Position } from "./Position.js"
@@ -79,11 +79,28 @@ export class EventStore extends Context.Tag("@millrace/core/EventStore")<
      * Every event that the query matches, up to the head as it is when the stream starts; then it ends. A
      * read of one stream ends where that stream ends when its last page is read.
      *
-     * Reads pages underneath (`page.first`, 1 to 10 000, default 500 rows) in constant memory, one ahead
+     * Reads pages underneath (`page.first`, 1 to 10 000, default 1 000 rows) in constant memory, one ahead
      * of the consumer. A forward page request begins after its `after`; a backward one gives the newest
      * event first and goes down from its `before`. Errors as for `read`.
      */
     readonly stream: (query?: ReadQuery) => Stream.Stream<RecordedEvent, ReadError>
+
+    /**
+     * The next events for a consumer, which goes on with `after: page.through`. Unlike `read` it tells how far
+     * it has looked, so that a consumer of few events moves past all the others and never reads them again: a
+     * call with a filter looks at no more than 100 000 positions, so that each one ends soon.
+     *
+     * Archived events are left out. Fails with `CursorAheadOfLog` when `after` is past the head (the log is not
+     * the one that the cursor was made on), `SerializationError` when the very next event is broken (those
+     * before it are given first), `InvalidArgument`, `StoreUnavailable`.
+     *
+     * @example
+     * ```ts
+     * let { events, head, through } = yield* store.readAfter({ after: Position.start, limit: 300 })
+     * ;({ events, head, through } = yield* store.readAfter({ after: through, limit: 300, head }))
+     * ```
+     */
+    readonly readAfter: (query: LogQuery) => Effect.Effect<LogPage, ReadError | CursorAheadOfLog>
 
     /**
      * Version of a stream: 0 when it was never written; where it stood, when it was deleted. One index

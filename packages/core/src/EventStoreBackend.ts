@@ -12,12 +12,13 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import type { ExpectedVersion, WriteResult } from "./Append.js"
 import { eventBytesMaxDefault } from "./Append.js"
+import { CursorAheadOfLog } from "./EngineError.js"
 import type { ReadError, SerializationError } from "./EngineError.js"
 import type { RecordedEvent } from "./Event.js"
 import { filterFault, isUnrestricted } from "./EventFilter.js"
 import type { EventFilter } from "./EventFilter.js"
 import { EventIds } from "./EventIds.js"
-import type { StreamInfo, StreamListing } from "./EventQuery.js"
+import type { LogPage, StreamInfo, StreamListing } from "./EventQuery.js"
 import { EventStore } from "./EventStore.js"
 import type { InvalidArgument } from "./InvalidArgument.js"
 import { invalid } from "./InvalidArgument.js"
@@ -26,7 +27,7 @@ import { pageRowsDefault } from "./Page.js"
 import { Position } from "./Position.js"
 import { isExpected, prepare, toJson } from "./PreparedWrite.js"
 import type { PreparedWrite } from "./PreparedWrite.js"
-import { listingFault, planOf } from "./ReadPlan.js"
+import { listingFault, logPlanOf, planOf } from "./ReadPlan.js"
 import type { ReadPlan } from "./ReadPlan.js"
 import type { StoreUnavailable } from "./StoreUnavailable.js"
 import type { InvalidStreamId, StreamId } from "./StreamId.js"
@@ -114,6 +115,10 @@ export const make = (
         const plan = planOf(query ?? {}, streamPageRows)
         return "_tag" in plan ? Stream.fail(plan) : streamPages(backend, plan)
       },
+      readAfter: (query) => {
+        const plan = logPlanOf(query)
+        return "_tag" in plan ? Effect.fail(plan) : readAfter(backend, plan, query.head)
+      },
       streamVersion: (streamId) =>
         withStreamId(streamId, (id) => Effect.map(backend.streamVersion(id), asVersion)),
       listStreams: (listing) => {
@@ -193,6 +198,36 @@ const readPage = (
       return Effect.succeed(page)
     }
   )
+
+/** Most positions that one call of `readAfter` with a filter looks at: 100 000 take a scan 20 to 40 ms. */
+const lookedAtMax = 100_000
+
+const readAfter = (
+  backend: EventStoreBackend,
+  plan: ReadPlan,
+  known: number | undefined
+): Effect.Effect<LogPage, ReadError | CursorAheadOfLog> => {
+  const upTo = (head: number): Effect.Effect<LogPage, ReadError | CursorAheadOfLog> => {
+    if (plan.after > head)
+      return Effect.fail(new CursorAheadOfLog({ cursor: asPosition(plan.after), head: asPosition(head) }))
+    if (plan.after === head)
+      return Effect.succeed({ events: [], through: asPosition(head), head: asPosition(head) })
+    const bound = isSelective(plan) ? Math.min(head, plan.after + lookedAtMax) : head
+    return Effect.flatMap(backend.read({ ...plan, upTo: bound }), ({ broken, events }) => {
+      const last = events[events.length - 1]
+      if (broken !== undefined && last === undefined) return Effect.fail(broken)
+      const through =
+        last !== undefined && (broken !== undefined || events.length === plan.limit)
+          ? last.position
+          : asPosition(bound)
+      return Effect.succeed({ events, through, head: asPosition(head) })
+    })
+  }
+  return known !== undefined && plan.after < known ? upTo(known) : Effect.flatMap(backend.head, upTo)
+}
+
+const isSelective = ({ filters, routingKey, vnodes }: ReadPlan): boolean =>
+  filters.length > 0 || vnodes !== undefined || routingKey._tag !== "All"
 
 /**
  * Pages until one is short. The next page is read while the consumer has the present one, and no further: at

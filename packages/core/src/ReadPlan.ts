@@ -4,7 +4,7 @@
  */
 import { commonStream, filtersFault, isUnrestricted } from "./EventFilter.js"
 import type { EventFilter } from "./EventFilter.js"
-import type { ReadQuery, StreamListing } from "./EventQuery.js"
+import type { LogQuery, ReadQuery, StreamListing } from "./EventQuery.js"
 import type { InvalidArgument } from "./InvalidArgument.js"
 import { invalid } from "./InvalidArgument.js"
 import { pageRowsMax } from "./Page.js"
@@ -85,6 +85,18 @@ export function planOf(query: ReadQuery, rowsDefault: number): ReadPlan | Invali
     limit,
     lookBehind: false
   }
+}
+
+/** The checked plan of a consumer's query, its upper bound still to be set; or what is wrong with it. */
+export function logPlanOf(query: LogQuery): ReadPlan | InvalidArgument {
+  const { after, filters, head, limit, routingKey, vnodes } = query
+  if (!isPosition(after)) return invalid("after", positionAllowed, after)
+  if (!Number.isInteger(limit) || limit < 1 || limit > pageRowsMax)
+    return invalid("limit", `an integer of 1 to ${pageRowsMax} events`, limit)
+  if (head !== undefined && !isPosition(head)) return invalid("head", positionAllowed, head)
+  const plan = planOf({ filters, routingKey, vnodes, page: { _tag: "Forward", first: limit, after } }, limit)
+  // Also where the filters name one stream this is a read of the log.
+  return "_tag" in plan ? plan : { ...plan, includeArchived: false }
 }
 
 function routingFault(key: RoutingKey | undefined): InvalidArgument | undefined {

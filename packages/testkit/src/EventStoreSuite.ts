@@ -19,6 +19,7 @@ import { badInput } from "./suites/BadInput.js"
 import { badQueries } from "./suites/BadQueries.js"
 import { concurrency } from "./suites/Concurrency.js"
 import { conditions } from "./suites/Conditions.js"
+import { consuming } from "./suites/Consuming.js"
 import { content } from "./suites/Content.js"
 import { deletion } from "./suites/Deletion.js"
 import { emptyLog } from "./suites/EmptyLog.js"
@@ -45,6 +46,7 @@ export const eventStoreSuite = <E>(name: string, layer: Layer.Layer<EventStore |
     content(it)
     idempotence(it)
     reads(it)
+    consuming(it)
     filters(it)
     paging(it)
     conditions(it)
