@@ -5,6 +5,7 @@
 import type { NewEvent } from "./Event.js"
 import type { EventFilter } from "./EventFilter.js"
 import type { EventId } from "./EventId.js"
+import type { Lease } from "./Lease.js"
 import type { Position } from "./Position.js"
 import type { StreamId } from "./StreamId.js"
 import type { StreamVersion } from "./StreamVersion.js"
@@ -39,6 +40,20 @@ export interface AppendCondition {
 /** What a write may ask for beside its appends. */
 export interface WriteOptions {
   readonly condition?: AppendCondition | undefined
+  /**
+   * The write takes effect only while this lease is the newest of its key and has not expired by the store's
+   * clock; otherwise nothing is written and it fails with `LeaseLost` (stop). Nobody can take the lease over
+   * between that check and the commit: whatever its next holder reads or writes stands behind this write. A
+   * lease as it was given does as well as one that was renewed since.
+   *
+   * Looked at last, when nothing else refuses the write. One that was made before, with the same event ids, gives
+   * its first result, also when the lease is lost by now: nothing is written then, and the first time is what the
+   * caller asks about.
+   *
+   * Inside `sql.withTransaction` the same holds until that transaction ends, so keep it short. On Postgres it
+   * must be READ COMMITTED.
+   */
+  readonly fence?: Lease | undefined
 }
 
 /** Where the events of one append came to stand. */

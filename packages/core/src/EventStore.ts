@@ -40,13 +40,13 @@ export class EventStore extends Context.Tag("@millrace/core/EventStore")<
      * - Up to 1 000 appends and 10 000 events. Appends to one stream are applied in the order given.
      * - Event ids are looked at first: when all ids of the write are in the log, each append's in its own
      *   stream, contiguous and in order, the write is a repeat and gives the first result again.
-     * - Then `condition`, then each `expected`.
+     * - Then `condition`, then each `expected`, then `fence`.
      * - Inside `sql.withTransaction` of the same database the write joins that transaction.
      *
      * Errors, each with the next step: `InvalidOriginalVersion`, `AppendConditionFailed` (read again, decide
      * again); `EventIdConflict` (another id); `MissingData`, `InvalidStreamId`, `InvalidArgument`,
      * `RoutingKeyMismatch`, `EventTooLarge` (correct the argument); `StreamDeleted` (another stream);
-     * `StoreUnavailable` (try again if `transient`).
+     * `LeaseLost` (stop); `StoreUnavailable` (try again if `transient`).
      *
      * @example
      * ```ts
@@ -122,9 +122,9 @@ export class EventStore extends Context.Tag("@millrace/core/EventStore")<
     readonly head: Effect.Effect<Position, StoreUnavailable>
 
     /**
-     * A hint after each commit, here or in another process: a position that may be new. Hints may come late
-     * or coalesce, and one may be missing after a connection was lost, so they are never the only way to
-     * learn: poll as well.
+     * A hint when one begins to listen, and after each commit, here or in another process: a position that
+     * may be new. Hints may come late or coalesce, and one may be missing after a connection was lost, so they
+     * are never the only way to learn: poll as well.
      */
     readonly changes: Stream.Stream<Position>
 

@@ -54,7 +54,7 @@ export interface EventPage {
  *
  * A backend decides a write in this order, so that all of them refuse for the same reason: ids (a repeat
  * gives the first result, anything else of them is `EventIdConflict`), the condition, then append by append
- * the tombstone, the routing key and the expected version.
+ * the tombstone, the routing key and the expected version, and last the fence, by the clock as it is then.
  */
 export interface EventStoreBackend {
   readonly write: (write: PreparedWrite) => Effect.Effect<WriteResult, WriteError>
@@ -103,8 +103,8 @@ export const make = (
       write: (appends, options) =>
         // The fiber at hand has the clock; asking for it by an effect of its own costs a twentieth of a write.
         Effect.withFiberRuntime((fiber) => {
-          const nowMs = Context.get(fiber.currentDefaultServices, Clock.Clock).unsafeCurrentTimeMillis()
-          const prepared = prepare(appends, options, { ids, nowMs, eventBytesMax })
+          const clock = Context.get(fiber.currentDefaultServices, Clock.Clock)
+          const prepared = prepare(appends, options, { ids, clock, eventBytesMax })
           return "_tag" in prepared ? Effect.fail(prepared) : backend.write(prepared)
         }),
       read: (query) => {

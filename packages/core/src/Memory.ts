@@ -9,8 +9,12 @@ import { EventStore } from "./EventStore.js"
 import type { EventStoreSettings } from "./EventStoreBackend.js"
 import type { InvalidArgument } from "./InvalidArgument.js"
 import * as MemoryEventStore from "./MemoryEventStore.js"
+import * as MemoryProjectionCheckpointStore from "./MemoryProjectionCheckpointStore.js"
 import * as MemorySnapshotStore from "./MemorySnapshotStore.js"
+import * as MemorySubscriberStore from "./MemorySubscriberStore.js"
+import { ProjectionCheckpointStore } from "./ProjectionCheckpointStore.js"
 import { SnapshotStore } from "./SnapshotStore.js"
+import { SubscriberStore } from "./SubscriberStore.js"
 
 /**
  * An empty log and an empty snapshot store, which belong together: deleting or erasing events removes the
@@ -18,11 +22,21 @@ import { SnapshotStore } from "./SnapshotStore.js"
  */
 export const layer = (
   settings: EventStoreSettings = {}
-): Layer.Layer<EventStore | SnapshotStore, InvalidArgument> =>
+): Layer.Layer<EventStore | SnapshotStore | SubscriberStore | ProjectionCheckpointStore, InvalidArgument> =>
   Layer.effectContext(
     Effect.gen(function* () {
       const snapshots = yield* MemorySnapshotStore.make
-      const events = yield* MemoryEventStore.make({ ...settings, onForget: snapshots.forget })
-      return Context.make(EventStore, events).pipe(Context.add(SnapshotStore, snapshots.store))
+      const subscribers = yield* MemorySubscriberStore.make
+      const projections = yield* MemoryProjectionCheckpointStore.make
+      const events = yield* MemoryEventStore.make({
+        ...settings,
+        onForget: snapshots.forget,
+        leaseFault: subscribers.leaseFault
+      })
+      return Context.make(EventStore, events).pipe(
+        Context.add(SnapshotStore, snapshots.store),
+        Context.add(SubscriberStore, subscribers.store),
+        Context.add(ProjectionCheckpointStore, projections)
+      )
     })
   )

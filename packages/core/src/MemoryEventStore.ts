@@ -16,6 +16,8 @@ import { EventStore } from "./EventStore.js"
 import * as EventStoreBackend from "./EventStoreBackend.js"
 import type { EventPage, EventRow, EventStoreSettings, ReadPlan, StreamRow } from "./EventStoreBackend.js"
 import type { InvalidArgument } from "./InvalidArgument.js"
+import type { Lease } from "./Lease.js"
+import { LeaseLost } from "./LeaseLost.js"
 import type { Position } from "./Position.js"
 import type { PreparedAppend, PreparedWrite } from "./PreparedWrite.js"
 import { compareStreamIds } from "./StreamId.js"
@@ -30,10 +32,12 @@ import {
   StreamDeleted
 } from "./WriteError.js"
 
-/** Settings of the memory store, and a hook for who keeps snapshots beside it. */
+/** Settings of the memory store, and hooks for who keeps snapshots and leases beside it. */
 export interface MemoryOptions extends EventStoreSettings {
   /** Called for each stream whose snapshots must go, because its events were deleted or erased. */
   readonly onForget?: ((streamId: StreamId) => void) | undefined
+  /** Why a lease does not hold at `nowMs`; undefined while it does. Default: no lease is known, so that none holds. */
+  readonly leaseFault?: ((lease: Lease, nowMs: number) => LeaseLost | undefined) | undefined
 }
 
 /** Builds an empty log. Fails with `InvalidArgument` when a setting is out of range. */
@@ -41,7 +45,7 @@ export const make = (options: MemoryOptions = {}): Effect.Effect<EventStore["Typ
   Effect.gen(function* () {
     const fault = EventStoreBackend.settingsFault(options)
     if (fault !== undefined) return yield* fault
-    const log = new MemoryLog()
+    const log = new MemoryLog(options.leaseFault ?? unknownLease)
     // Sliding: a hint that nobody took in time is overtaken by a newer one, which says more.
     const changes = yield* PubSub.sliding<number>(16)
     const forget = (streamIds: Iterable<StreamId>): void => {
@@ -60,7 +64,15 @@ export const make = (options: MemoryOptions = {}): Effect.Effect<EventStore["Typ
         streamVersion: (streamId) => Effect.sync(() => log.streams.get(streamId)?.version ?? 0),
         listStreams: ({ after, limit, prefix }) => Effect.sync(() => log.listStreams(prefix, after, limit)),
         head: Effect.sync(() => log.head),
-        changes: Stream.fromPubSub(changes),
+        // What came before it listened may have been missed, so that it begins with a hint.
+        changes: Stream.unwrapScoped(
+          Effect.map(PubSub.subscribe(changes), (queue) =>
+            Stream.concat(
+              Stream.sync(() => log.head),
+              Stream.fromQueue(queue)
+            )
+          )
+        ),
         deleteStream: (streamId, expected, tombstone) =>
           Effect.suspend(() => {
             const result = log.deleteStream(streamId, expected, tombstone)
@@ -135,7 +147,11 @@ const holds = (
       ? stream.rows.length === 0
       : stream.version === expected)
 
+const unknownLease = ({ key }: Lease): LeaseLost => new LeaseLost({ key, holder: "" })
+
 class MemoryLog {
+  constructor(private readonly leaseFault: (lease: Lease, nowMs: number) => LeaseLost | undefined) {}
+
   head = 0
   rows: Array<MemoryRow> = []
   readonly streams = new Map<StreamId, MemoryStream>()
@@ -184,14 +200,13 @@ class MemoryLog {
         routingKey: now.routingKey
       })
     }
+    const lost = write.fence === undefined ? undefined : this.leaseFault(write.fence, write.nowMs)
+    if (lost !== undefined) return lost
     const appends = write.appends.map((append) => this.append(append, write.nowMs))
     return { appends, position: this.head as Position }
   }
 
-  /**
-   * The first result when all ids are there as a repeat has them; a conflict when only some are, or elsewhere;
-   * else nothing. The conflict names an id that is in the log: the first that stands elsewhere, if any does.
-   */
+  /** Puts the events of an append that was checked at the end of its stream and of the log. */
   private append({ events, routingKey, streamId, vnode }: PreparedAppend, nowMs: number): AppendResult {
     let stream = this.streams.get(streamId)
     if (stream === undefined) {

@@ -3,6 +3,7 @@
  * their limits, ids are given, data is JSON text. Backends get this and nothing else, so that the rules of
  * the arguments are written once.
  */
+import type * as Clock from "effect/Clock"
 import type { AppendCondition, ExpectedVersion, StreamAppend, WriteOptions } from "./Append.js"
 import { appendsMax, eventsMax, writeUnitsMax } from "./Append.js"
 import type { NewEvent } from "./Event.js"
@@ -13,10 +14,12 @@ import type { EventId } from "./EventId.js"
 import { isEventId } from "./EventId.js"
 import type { EventIdSource } from "./EventIds.js"
 import { invalid } from "./InvalidArgument.js"
+import type { Lease } from "./Lease.js"
 import { textFault, utf8Bytes } from "./Text.js"
 import { routingKeyCodePointsMax } from "./RoutingKey.js"
 import type { StreamId } from "./StreamId.js"
 import { categoryOf, invalidStreamId, streamIdFault } from "./StreamId.js"
+import { nameFault } from "./SubscriberArguments.js"
 import { vnodeOf } from "./Vnode.js"
 import type { WriteError } from "./WriteError.js"
 import { EventTooLarge, MissingData } from "./WriteError.js"
@@ -48,18 +51,22 @@ export interface PreparedAppend {
 export interface PreparedWrite {
   readonly appends: ReadonlyArray<PreparedAppend>
   readonly condition: AppendCondition | undefined
+  /** Of it, only key, worker and epoch were checked, and only these say which lease it is. */
+  readonly fence: Lease | undefined
   /** Number of events in all appends. */
   readonly eventCount: number
   /** Whether the caller named any event's id. If not, no id of this write can be in the log yet. */
   readonly namesIds: boolean
-  /** The store's clock when the write arrived, in milliseconds since 1970. */
+  /** The clock when the write arrived, in milliseconds since 1970. */
   readonly nowMs: number
+  /** The caller's. A store that keeps time by it asks again whether the fence holds when the write is made. */
+  readonly clock: Clock.Clock
 }
 
 /** What preparing needs from the store. */
 export interface PrepareOptions {
   readonly ids: EventIdSource
-  readonly nowMs: number
+  readonly clock: Clock.Clock
   readonly eventBytesMax: number
 }
 
@@ -73,7 +80,8 @@ export function prepare(
   if (list.length === 0) return new MissingData({ field: "appends" })
   if (list.length > appendsMax) return invalid("appends", `at most ${appendsMax} appends`, list)
 
-  const state: Preparing = { settings, namesIds: false, eventCount: 0, units: 0, seen: undefined }
+  const nowMs = settings.clock.unsafeCurrentTimeMillis()
+  const state: Preparing = { settings, nowMs, namesIds: false, eventCount: 0, units: 0, seen: undefined }
   const appends: Array<PreparedAppend> = []
   for (let i = 0; i < list.length; i++) {
     const append = prepareAppend(list[i]!, `appends[${i}]`, state)
@@ -88,13 +96,20 @@ export function prepare(
     const fault = conditionFault(condition)
     if (fault !== undefined) return fault
   }
-  return { appends, condition, eventCount: state.eventCount, namesIds: state.namesIds, nowMs: settings.nowMs }
+  const fence = options?.fence
+  if (fence !== undefined) {
+    const fault = fenceFault(fence)
+    if (fault !== undefined) return fault
+  }
+  const { eventCount, namesIds } = state
+  return { appends, condition, fence, eventCount, namesIds, nowMs, clock: settings.clock }
 }
 
 // ---- internal ----
 
 interface Preparing {
   readonly settings: PrepareOptions
+  readonly nowMs: number
   namesIds: boolean
   eventCount: number
   /** JSON text so far, in UTF-16 units. */
@@ -166,7 +181,7 @@ function prepareEvent(
   const metadata = metadataText(event.metadata, field)
   if (typeof metadata === "object" && metadata !== null) return metadata
 
-  const { eventBytesMax, ids, nowMs } = state.settings
+  const { eventBytesMax, ids } = state.settings
   const unitsTotal = data.length + (metadata === null ? 0 : metadata.length)
   state.units += unitsTotal
   if (state.units > writeUnitsMax) {
@@ -186,7 +201,7 @@ function prepareEvent(
   }
 
   let id = event.id
-  if (id === undefined) id = ids.next(nowMs)
+  if (id === undefined) id = ids.next(state.nowMs)
   else {
     if (!isEventId(id))
       return invalid(
@@ -251,3 +266,12 @@ function conditionFault(condition: AppendCondition): WriteError | undefined {
   }
   return undefined
 }
+
+const fenceFault = (fence: Lease): WriteError | undefined =>
+  typeof fence !== "object" || fence === null
+    ? invalid("fence", "a lease, as upsertSubscriber gives it", fence)
+    : (nameFault("fence.key", fence.key) ??
+      nameFault("fence.workerId", fence.workerId) ??
+      (Number.isSafeInteger(fence.epoch) && fence.epoch >= 1
+        ? undefined
+        : invalid("fence.epoch", "an integer of 1 to 2^53 - 1", fence.epoch)))

@@ -169,12 +169,15 @@ export class SubscriberStore extends Context.Tag("@millrace/core/SubscriberStore
       lease: Lease,
       parkKey: string,
       position: Position
-    ) => Effect.Effect<void, LeaseLost | StoreUnavailable>
+    ) => Effect.Effect<void, LeaseLost | InvalidArgument | StoreUnavailable>
 
     /**
      * Its handler failed again: counts the attempt, keeps the new reason, and takes back what was asked for
      * the park key. Fails with `LeaseLost`.
      */
-    readonly repark: (lease: Lease, parking: Parking) => Effect.Effect<void, LeaseLost | StoreUnavailable>
+    readonly repark: (
+      lease: Lease,
+      parking: Parking
+    ) => Effect.Effect<void, LeaseLost | InvalidArgument | StoreUnavailable>
   }
 >() {}

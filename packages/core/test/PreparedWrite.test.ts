@@ -8,10 +8,13 @@ import { isExpected, prepare, toJson } from "@millrace/core/PreparedWrite"
 import { utf8Bytes } from "@millrace/core/Text"
 import { vnodeOf } from "@millrace/core/Vnode"
 import type { WriteError } from "@millrace/core/WriteError"
+import * as Clock from "effect/Clock"
 import * as FC from "effect/FastCheck"
 
+const clock: Clock.Clock = Object.assign(Clock.make(), { unsafeCurrentTimeMillis: () => 5 })
+
 const prepared = (appends: StreamAppend | ReadonlyArray<StreamAppend>, eventBytesMax = 1_000) =>
-  prepare(appends, undefined, { ids: EventIds.seeded(1), nowMs: 5, eventBytesMax })
+  prepare(appends, undefined, { ids: EventIds.seeded(1), clock, eventBytesMax })
 
 const good = (appends: StreamAppend | ReadonlyArray<StreamAppend>): PreparedWrite => {
   const result = prepared(appends)

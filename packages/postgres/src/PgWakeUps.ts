@@ -162,7 +162,11 @@ export const make = (
           )
           const queue = yield* PubSub.subscribe(heads)
           yield* signals.offer(undefined)
-          return Stream.fromQueue(queue)
+          // What came before it listened may have been missed, so that it begins with a hint.
+          return Stream.concat(
+            Stream.sync(() => published),
+            Stream.fromQueue(queue)
+          )
         })
       ),
       mode: Effect.sync(() => mode)

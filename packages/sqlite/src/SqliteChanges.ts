@@ -61,7 +61,11 @@ export const make = (
 
     const stream = Stream.unwrapScoped(
       Effect.map(Effect.zipLeft(PubSub.subscribe(hints), RcRef.get(poller)), (queue) =>
-        Stream.fromQueue(queue)
+        // What came before it listened may have been missed, so that it begins with a hint.
+        Stream.concat(
+          Stream.sync(() => newest),
+          Stream.fromQueue(queue)
+        )
       )
     )
     return { publish, stream }

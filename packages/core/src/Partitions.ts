@@ -1,0 +1,216 @@
+/**
+ * Spreads the partitions of one subscriber over the processes that run it. Nobody decides for all: each process
+ * looks, a few times in a ttl, how many others there are, and takes or gives back until it has its share.
+ *
+ *     every process holds one slot ──▶ held slots = number of processes, the slot's place among them = rank
+ *     share = partitions / processes, rounded up for the first ranks
+ *     more than the share ──▶ stop some, in order;  less ──▶ take what is free
+ *
+ * Slots are leases like any other, `partitions` of them: a process that dies gives up its slot and its partitions
+ * when they expire, and its work is taken within a ttl and a look. More processes than partitions find no slot
+ * and wait.
+ */
+import * as Cause from "effect/Cause"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import type { StopReason } from "./ConsumerMachine.js"
+import type { VnodeRange } from "./EventQuery.js"
+import type { InvalidArgument } from "./InvalidArgument.js"
+import type { Lease } from "./Lease.js"
+import type { Position } from "./Position.js"
+import type { StoreUnavailable } from "./StoreUnavailable.js"
+import type { PartitionError, PartitionStatus, RunningPartition } from "./SubscriberPartition.js"
+import { SubscriberStore } from "./SubscriberStore.js"
+import { hash32, vnodeCount } from "./Vnode.js"
+
+/** The keys of a subscriber's partitions: its own when there is one, else with the number of each. */
+export const keysOf = (key: string, partitions: number): ReadonlyArray<string> =>
+  partitions === 1
+    ? [key]
+    : Array.from({ length: partitions }, (_, index) => `${key}#${index}of${partitions}`)
+
+/** The vnodes of a partition: as many for each as can be; undefined when there is one for all. */
+export const vnodesOf = (index: number, partitions: number): VnodeRange | undefined =>
+  partitions === 1
+    ? undefined
+    : {
+        from: Math.floor((index * vnodeCount) / partitions),
+        to: Math.floor(((index + 1) * vnodeCount) / partitions) - 1
+      }
+
+/** How many partitions a process of this rank should have. */
+export const shareOf = (partitions: number, processes: number, rank: number): number =>
+  Math.floor(partitions / processes) + (rank < partitions % processes ? 1 : 0)
+
+/** What is spread. */
+export interface PartitionsOptions<R> {
+  readonly key: string
+  readonly workerId: string
+  readonly partitions: number
+  readonly ttl: Duration.Duration
+  /** Where a partition begins that was never run. */
+  readonly startAt: Position
+  /** Runs a partition under its lease until the scope closes. */
+  readonly open: (
+    lease: Lease,
+    vnodes: VnodeRange | undefined
+  ) => Effect.Effect<RunningPartition, InvalidArgument | StoreUnavailable, Scope.Scope | R>
+}
+
+/** The partitions that this process has. */
+export interface RunningPartitions {
+  readonly workerId: string
+  readonly status: Effect.Effect<ReadonlyArray<PartitionStatus>>
+  readonly ended: Effect.Effect<StopReason<PartitionError>>
+  readonly stop: Effect.Effect<StopReason<PartitionError>>
+}
+
+/** Competes for partitions and runs them until it is stopped, its scope closes, or one of them fails. */
+export const run = <R>(
+  options: PartitionsOptions<R>
+): Effect.Effect<RunningPartitions, never, SubscriberStore | Scope.Scope | R> =>
+  Effect.gen(function* () {
+    const { key, partitions, startAt, ttl, workerId } = options
+    const store = yield* SubscriberStore
+    const ended = yield* Deferred.make<StopReason<PartitionError>>()
+    const keys = keysOf(key, partitions)
+    const slots = Array.from({ length: partitions }, (_, index) => `${key}~${index}`)
+    const everyMs = Math.min(Math.max(Duration.toMillis(ttl) / 10, lookMs.min), lookMs.max)
+    /** Partitions that run here. */
+    const running = new Map<number, Held>()
+    let slot: Lease | undefined
+
+    /** This process's slot, if there is one for it; renewed or taken anew. */
+    const keepSlot = Effect.gen(function* () {
+      if (slot !== undefined) {
+        const renewed = yield* Effect.option(store.renew(slot))
+        slot = Option.getOrUndefined(renewed)
+      }
+      for (let index = 0; slot === undefined && index < slots.length; index++)
+        slot = Option.getOrUndefined(
+          yield* Effect.option(store.upsertSubscriber(slots[index]!, workerId, { ttl }))
+        )
+    })
+
+    const holders = (prefix: string, of: ReadonlyArray<string>) =>
+      Effect.map(store.listSubscribers({ prefix, limit: listedMax }), (rows) => {
+        const wanted = new Set(of)
+        return rows.filter((row) => wanted.has(row.key))
+      })
+
+    const share = Effect.gen(function* () {
+      if (partitions === 1) return 1
+      yield* keepSlot
+      const own = slot
+      if (own === undefined) return 0
+      const held = (yield* holders(`${key}~`, slots)).filter((row) => Option.isSome(row.holder))
+      const rank = held.findIndex((row) => row.key === own.key)
+      return rank < 0 ? running.size : shareOf(partitions, held.length, rank)
+    })
+
+    const begin = (index: number, lease: Lease) =>
+      Effect.gen(function* () {
+        const scope = yield* Scope.make()
+        const opened = yield* Effect.exit(
+          Scope.extend(options.open(lease, vnodesOf(index, partitions)), scope)
+        )
+        if (Exit.isFailure(opened)) {
+          yield* Scope.close(scope, opened)
+          return yield* Effect.failCause(opened.cause)
+        }
+        const held: Held = { partition: opened.value, scope }
+        running.set(index, held)
+        yield* opened.value.ended.pipe(
+          Effect.matchCauseEffect({
+            onFailure: (cause) => Deferred.failCause(ended, cause),
+            onSuccess: (reason) =>
+              reason._tag === "Failed" ? Deferred.succeed(ended, reason) : Effect.succeed(false)
+          }),
+          Effect.zipRight(close(index, held)),
+          Effect.forkIn(scopeOfAll)
+        )
+      })
+    const close = (index: number, held: Held) =>
+      Effect.zipRight(
+        Scope.close(held.scope, Exit.void),
+        Effect.sync(() => {
+          if (running.get(index) === held) running.delete(index)
+        })
+      )
+
+    /** Takes what is free, at most `most` of them. A paused partition is not taken. */
+    const takeFree = (most: number) =>
+      Effect.gen(function* () {
+        const known = new Map((yield* holders(key, keys)).map((row) => [row.key, row]))
+        let left = most
+        // Everybody begins elsewhere, so that they do not all ask for the same one.
+        const first = hash32(workerId) % partitions
+        for (let i = 0; i < partitions && left > 0; i++) {
+          const index = (first + i) % partitions
+          const row = known.get(keys[index]!)
+          const taken =
+            row !== undefined && (row.paused || Option.exists(row.holder, (one) => one !== workerId))
+          if (running.has(index) || taken) continue
+          const lease = yield* Effect.option(store.upsertSubscriber(keys[index]!, workerId, { ttl, startAt }))
+          if (Option.isNone(lease)) continue
+          yield* begin(index, lease.value)
+          left--
+        }
+      })
+
+    const look = Effect.gen(function* () {
+      const target = yield* share
+      const surplus = [...running].slice(target)
+      for (const [, { partition }] of surplus) yield* partition.stop
+      if (running.size < target) yield* takeFree(target - running.size)
+    }).pipe(
+      Effect.catchAllCause((cause) =>
+        Cause.isInterruptedOnly(cause)
+          ? Effect.failCause(cause as Cause.Cause<never>)
+          : Effect.logDebug("partitions could not be looked at, tried again", cause)
+      )
+    )
+
+    const scopeOfAll = yield* Effect.scope
+    const looking = yield* Effect.forkScoped(
+      Effect.forever(Effect.zipRight(look, Effect.sleep(Duration.millis(everyMs))))
+    )
+    const shutDown = Effect.gen(function* () {
+      yield* Fiber.interrupt(looking)
+      yield* Effect.forEach([...running], ([index, held]) => close(index, held), {
+        concurrency: "unbounded",
+        discard: true
+      })
+      if (slot !== undefined) yield* Effect.ignore(store.release(slot))
+      yield* Deferred.succeed(ended, { _tag: "Shutdown" })
+    }).pipe(Effect.uninterruptible)
+    yield* Effect.addFinalizer(() => shutDown)
+    // One that failed takes the others of this process along.
+    yield* Effect.forkScoped(Effect.zipRight(Effect.exit(Deferred.await(ended)), shutDown))
+    return {
+      workerId,
+      status: Effect.suspend(() =>
+        Effect.forEach([...running.values()], ({ partition }) => partition.status)
+      ),
+      ended: Deferred.await(ended),
+      stop: Effect.zipRight(shutDown, Deferred.await(ended))
+    }
+  })
+
+// ---- internal ----
+
+interface Held {
+  readonly partition: RunningPartition
+  readonly scope: Scope.CloseableScope
+}
+
+/** Between two looks: a tenth of the ttl within these bounds. Unit: milliseconds. */
+const lookMs = { min: 20, max: 1_000 }
+
+/** Twice the greatest number of partitions: those of another number of them may be there as well. */
+const listedMax = 2 * vnodeCount
