@@ -10,6 +10,9 @@ export const house: House = {
       {
         name: "values",
         modules: [
+          "ActorError",
+          "ActorRef",
+          "ActorStatus",
           "Append",
           "DataFault",
           "EngineError",
@@ -28,22 +31,50 @@ export const house: House = {
           "ParkedEvent",
           "Position",
           "PreparedWrite",
+          "ProjectionArguments",
+          "ProjectionCheckpoint",
           "ReadPlan",
           "Repeat",
           "RoutingKey",
           "StoreUnavailable",
           "StreamId",
           "StreamVersion",
+          "SubscriberArguments",
           "Text",
           "Vnode",
           "WriteError"
         ]
       },
-      { name: "contracts", modules: ["EventCodec", "EventStore", "SnapshotStore", "SubscriberStore"] },
-      { name: "engines", modules: ["EventStoreBackend", "SnapshotStoreBackend", "SubscriberStoreBackend"] },
+      {
+        name: "contracts",
+        modules: [
+          "ActorRegistry",
+          "EventCodec",
+          "EventStore",
+          "ProjectionCheckpointStore",
+          "SnapshotStore",
+          "SubscriberStore"
+        ]
+      },
+      {
+        name: "engines",
+        modules: [
+          "Actor",
+          "EventStoreBackend",
+          "ProjectionCheckpointStoreBackend",
+          "SnapshotStoreBackend",
+          "SubscriberStoreBackend"
+        ]
+      },
       {
         name: "layers",
-        modules: ["Memory", "MemoryEventStore", "MemorySnapshotStore", "MemorySubscriberStore"]
+        modules: [
+          "Memory",
+          "MemoryEventStore",
+          "MemoryProjectionCheckpointStore",
+          "MemorySnapshotStore",
+          "MemorySubscriberStore"
+        ]
       }
     ],
     unranked: "refused"

@@ -3,6 +3,7 @@ import { assert, it } from "@effect/vitest"
 import type { RecordedEvent } from "@millrace/core/Event"
 import { EventStore } from "@millrace/core/EventStore"
 import * as Sqlite from "@millrace/sqlite/Sqlite"
+import { migrations } from "@millrace/sqlite/migrations/index"
 import { SqliteSession } from "@millrace/sqlite/SqliteSession"
 import { sqliteFile } from "@millrace/testkit/Databases"
 import * as Chunk from "effect/Chunk"
@@ -70,10 +71,10 @@ it.scopedLive(
         writers.flatMap((writer) => writer.acknowledged)
       )
       const session = SqliteSession.open(filename)
-      assert.deepStrictEqual(session.rows("SELECT migration_id FROM millrace_migrations ORDER BY 1"), [
-        [1],
-        [2]
-      ])
+      assert.deepStrictEqual(
+        session.rows("SELECT migration_id FROM millrace_migrations ORDER BY 1"),
+        Object.keys(migrations).map((_, index) => [index + 1])
+      )
       session.close()
     }),
   slowTestMs

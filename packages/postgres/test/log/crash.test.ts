@@ -18,7 +18,7 @@ import {
   table,
   tail
 } from "./support/PgLog.js"
-import { sized, withChance } from "./support/Seeds.js"
+import { sized, withChance } from "@millrace/testkit/Seeds"
 
 /** Write-ahead log that no commit asks for stays in memory, so that a crash forgets it. */
 const forgetful = { wal_writer_delay: "10s", wal_writer_flush_after: "1GB", autovacuum: "off" }

@@ -10,7 +10,7 @@ import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import type * as Scope from "effect/Scope"
 import { append, compare, connect, hold, noDifference, open, reached, table, tail } from "./support/PgLog.js"
-import { withChance } from "./support/Seeds.js"
+import { withChance } from "@millrace/testkit/Seeds"
 
 /** How long what must not be delayed may take on a busy machine. */
 const soon = "15 seconds"

@@ -17,7 +17,7 @@ import {
   until
 } from "./support/PgLog.js"
 import type { Connection } from "./support/PgLog.js"
-import { sized, withChance } from "./support/Seeds.js"
+import { sized, withChance } from "@millrace/testkit/Seeds"
 
 /** The head as a process finds it that has never looked before. */
 const headBy = ({ rows }: Connection): Effect.Effect<number> =>

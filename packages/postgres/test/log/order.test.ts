@@ -17,7 +17,7 @@ import {
   table,
   tail
 } from "./support/PgLog.js"
-import { sized, withChance } from "./support/Seeds.js"
+import { sized, withChance } from "@millrace/testkit/Seeds"
 
 /** The table in the order of transaction ids, as logs read it that store them. */
 const byTransaction = (url: Url): Effect.Effect<ReadonlyArray<Line>> =>

@@ -14,12 +14,14 @@ import * as Stream from "effect/Stream"
 import * as Databases from "@millrace/testkit/Databases"
 import type { ReaderArgument, ReaderLine } from "./programs/reader.js"
 import type { WriterArgument, WriterLine } from "./programs/writer.js"
-import * as Children from "./support/Children.js"
-import type { Child } from "./support/Children.js"
+import * as Children from "@millrace/testkit/Children"
+import type { Child } from "@millrace/testkit/Children"
 import type { Connection, Line, Url } from "./support/PgLog.js"
 import { brokenVersions, compare, connect, noDifference, open, table, until } from "./support/PgLog.js"
-import type { Chance } from "./support/Seeds.js"
-import { sized, withChance } from "./support/Seeds.js"
+import type { Chance } from "@millrace/testkit/Seeds"
+import { sized, withChance } from "@millrace/testkit/Seeds"
+
+const program = (name: string): URL => new URL(`./programs/${name}.ts`, import.meta.url)
 
 const writersCount = sized(4, 8)
 /** Transactions that appended and were committed, counted by their ids in the table. */
@@ -63,7 +65,7 @@ const fire = (url: Url, admin: Connection, chance: Chance): Effect.Effect<Fired,
     const up: Array<string> = []
     const another = Effect.gen(function* () {
       const name = `writer ${children.length + 1}`
-      const child = yield* Children.start("writer", {
+      const child = yield* Children.start(program("writer"), {
         url: Redacted.value(url),
         seed: chance.int(1, 2 ** 31),
         name,
@@ -138,7 +140,7 @@ describe("readers of the log under fire", () => {
           let last = Infinity
           const control = yield* Effect.fork(naive(yield* connect(url), () => last))
           const readers = yield* Effect.forEach(["changes", "polling"] as const, (by) =>
-            Children.start("reader", {
+            Children.start(program("reader"), {
               url: Redacted.value(url),
               seed: chance.int(1, 2 ** 31),
               by

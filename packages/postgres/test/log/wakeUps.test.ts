@@ -10,7 +10,7 @@ import * as Stream from "effect/Stream"
 import type { Tail } from "./support/PgLog.js"
 import { append, connect, hold, open, reached, table, tail, until } from "./support/PgLog.js"
 import type { Log } from "./support/PgLog.js"
-import { withChance } from "./support/Seeds.js"
+import { withChance } from "@millrace/testkit/Seeds"
 
 /** Follows the log by `changes` alone, in the background. */
 const follow = ({ store }: Log) =>

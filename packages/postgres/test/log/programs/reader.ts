@@ -10,8 +10,8 @@ import * as Redacted from "effect/Redacted"
 import * as Stream from "effect/Stream"
 import type { Line } from "../support/PgLog.js"
 import { lineOf, open } from "../support/PgLog.js"
-import { chanceOf } from "../support/Seeds.js"
-import { argument, orders, run, say } from "./Program.js"
+import { chanceOf } from "@millrace/testkit/Seeds"
+import { argument, orders, run, say } from "@millrace/testkit/Program"
 
 export interface ReaderArgument {
   readonly url: string

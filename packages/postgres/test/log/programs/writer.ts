@@ -12,9 +12,9 @@ import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
 import { append, open } from "../support/PgLog.js"
 import type { Log } from "../support/PgLog.js"
-import type { Chance } from "../support/Seeds.js"
-import { chanceOf } from "../support/Seeds.js"
-import { argument, orders, run, say } from "./Program.js"
+import type { Chance } from "@millrace/testkit/Seeds"
+import { chanceOf } from "@millrace/testkit/Seeds"
+import { argument, orders, run, say } from "@millrace/testkit/Program"
 
 export interface WriterArgument {
   readonly url: string

@@ -1,6 +1,7 @@
 /**
- * Real processes: programs of `programs/`, which are told things by lines of their input and answer by lines
- * of JSON. None outlives the scope in which it was started.
+ * Real processes for tests: TypeScript programs (see `Program`) that are told things by lines of their input and
+ * answer by lines of JSON. They can be killed and frozen at any moment. None outlives the scope in which it was
+ * started.
  */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -10,26 +11,40 @@ import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import * as Data from "effect/Data"
 
-class ChildFailed extends Data.TaggedError("ChildFailed")<{ readonly message: string }> {}
+/** A program that ended otherwise than it should: its exit code or signal, and what it wrote to stderr. */
+export class ChildFailed extends Data.TaggedError("ChildFailed")<{ readonly message: string }> {}
 
+/** A program that runs. */
 export interface Child {
   readonly pid: number
   /** Everything that it has said so far, whole lines only. */
   readonly lines: ReadonlyArray<unknown>
   readonly say: (line: string) => Effect.Effect<void>
+  /** SIGKILL: it cannot do anything about it. */
   readonly kill: Effect.Effect<void>
+  /** SIGSTOP: it stands still, with everything that it holds, until `thaw`. */
+  readonly freeze: Effect.Effect<void>
+  /** SIGCONT. */
+  readonly thaw: Effect.Effect<void>
   /** Waits for its end; fails with what it wrote to stderr unless it ended by itself with code 0, or by `kill`. */
   readonly ended: Effect.Effect<void, Error>
   /** Waits for its first line: it is up. */
   readonly ready: Effect.Effect<void, Error>
 }
 
-/** Starts `programs/<name>.ts` with one argument. */
-export const start = (name: string, argument: unknown): Effect.Effect<Child, never, Scope.Scope> =>
+/**
+ * Starts a TypeScript program with one argument, which must be JSON.
+ *
+ * @example
+ * ```ts
+ * const child = yield* Children.start(new URL("./programs/writer.ts", import.meta.url), { url, seed })
+ * ```
+ */
+export const start = (file: URL, argument: unknown): Effect.Effect<Child, never, Scope.Scope> =>
   Effect.gen(function* () {
     const ended = yield* Deferred.make<void, Error>()
     const ready = yield* Deferred.make<void, Error>()
-    const program = fileURLToPath(new URL(`../programs/${name}.ts`, import.meta.url))
+    const program = fileURLToPath(file)
     const lines: Array<unknown> = []
     let errors = ""
     let killed = false
@@ -55,7 +70,7 @@ export const start = (name: string, argument: unknown): Effect.Effect<Child, nev
           const outcome =
             code === 0 || killed
               ? Effect.void
-              : Effect.fail(new ChildFailed({ message: `${name} ended by ${code ?? signal}\n${errors}` }))
+              : Effect.fail(new ChildFailed({ message: `${program} ended by ${code ?? signal}\n${errors}` }))
           Deferred.unsafeDone(ended, outcome)
           Deferred.unsafeDone(ready, outcome)
         })
@@ -71,6 +86,8 @@ export const start = (name: string, argument: unknown): Effect.Effect<Child, nev
         killed = true
         process_.kill("SIGKILL")
       }),
+      freeze: Effect.sync(() => void process_.kill("SIGSTOP")),
+      thaw: Effect.sync(() => void process_.kill("SIGCONT")),
       ended: Deferred.await(ended),
       ready: Deferred.await(ready)
     }

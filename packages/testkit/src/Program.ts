@@ -1,9 +1,11 @@
-/** What the programs have in common: one argument, lines of JSON out, orders as lines in. */
+/** What programs that `Children` starts have in common: one argument, lines of JSON out, orders as lines in. */
 import * as Effect from "effect/Effect"
 import { createInterface } from "node:readline"
 
+/** What it was started with. */
 export const argument = <A>(): A => JSON.parse(process.argv[2] ?? "null")
 
+/** Says one line to whoever started it. */
 export const say = (line: unknown): void => void process.stdout.write(`${JSON.stringify(line)}\n`)
 
 /** Calls `on` with each line of the input. Without its parent a program has nothing left to do. */

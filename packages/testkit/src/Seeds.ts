@@ -8,7 +8,8 @@ import * as Effect from "effect/Effect"
 import { randomInt } from "node:crypto"
 import * as Data from "effect/Data"
 
-class SeedFailed extends Data.TaggedError("SeedFailed")<{ readonly message: string }> {}
+/** A test that failed, with the seed that it ran with. */
+export class SeedFailed extends Data.TaggedError("SeedFailed")<{ readonly message: string }> {}
 
 /** Whether this run is the long one. */
 export const isFull = process.env.MILLRACE_FAULTS === "full"
@@ -16,6 +17,7 @@ export const isFull = process.env.MILLRACE_FAULTS === "full"
 /** What the gate has time for, and what the long run does. */
 export const sized = (quick: number, full: number): number => (isFull ? full : quick)
 
+/** Random choices that can be made again. */
 export interface Chance {
   readonly seed: number
   /** An integer of `min` to `max`, both included. */

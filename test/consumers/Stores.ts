@@ -1,0 +1,26 @@
+/** The stores on which consumers are attacked: by an address that a process can be told. */
+import type { EventStore } from "@millrace/core/EventStore"
+import type { SubscriberStore } from "@millrace/core/SubscriberStore"
+import * as Postgres from "@millrace/postgres/Postgres"
+import * as Sqlite from "@millrace/sqlite/Sqlite"
+import * as Databases from "@millrace/testkit/Databases"
+import * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
+import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
+
+/** Where a store is: as JSON, so that a process can be told. */
+export type StoreAddress =
+  { readonly kind: "postgres"; readonly url: string } | { readonly kind: "sqlite"; readonly filename: string }
+
+/** The store at an address. */
+export const storeLayer = (address: StoreAddress): Layer.Layer<EventStore | SubscriberStore, unknown> =>
+  address.kind === "postgres"
+    ? Postgres.layer({ url: Redacted.make(address.url), maxConnections: 6 })
+    : Sqlite.layer({ filename: address.filename, synchronous: "NORMAL" })
+
+/** A new, empty store for one test. */
+export const newStore = (kind: StoreAddress["kind"]): Effect.Effect<StoreAddress, unknown, Scope.Scope> =>
+  kind === "postgres"
+    ? Effect.map(Databases.postgres, ({ url }) => ({ kind, url: Redacted.value(url) }))
+    : Effect.map(Databases.sqliteFile, (filename) => ({ kind, filename }))
