@@ -14,12 +14,14 @@ export const house: House = {
           "ActorRef",
           "ActorStatus",
           "Append",
+          "ConsumerMachine",
           "DataFault",
           "EngineError",
           "Event",
           "EventDecoder",
           "EventDefinition",
           "EventFilter",
+          "EventHandler",
           "EventId",
           "EventIds",
           "EventQuery",
@@ -62,10 +64,12 @@ export const house: House = {
           "Actor",
           "EventStoreBackend",
           "ProjectionCheckpointStoreBackend",
+          "SliceHandler",
           "SnapshotStoreBackend",
           "SubscriberStoreBackend"
         ]
       },
+      { name: "runners", modules: ["Consumer", "Partitions", "Subscriber", "SubscriberPartition"] },
       {
         name: "layers",
         modules: [

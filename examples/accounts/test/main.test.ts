@@ -1,4 +1,4 @@
-/** README's program: it stands there as it is run here, and prints what README says it prints. */
+/** README's programs: they stand there as they are run here, and print what README says they print. */
 import { execFile } from "node:child_process"
 import { readFile } from "node:fs/promises"
 import { fileURLToPath } from "node:url"
@@ -21,4 +21,19 @@ it("README's program runs as printed", async () => {
     { cwd: root }
   )
   expect(stdout).toBe(said)
+})
+
+it("README's subscriber runs as printed", async () => {
+  const readme = await readFile(`${root}/README.md`, "utf8")
+  const [, second] = [...readme.matchAll(/```ts\n([\s\S]*?)```/g)]
+  const printed = second![1]
+  const subscriber = fileURLToPath(new URL("../src/subscriber.ts", import.meta.url))
+  expect(printed).toBe(await readFile(subscriber, "utf8"))
+  const [, said] = /It prints `([^`]*)`/.exec(readme)!
+  const { stdout } = await promisify(execFile)(
+    process.execPath,
+    ["--conditions=millrace-source", "--import", "tsx", subscriber],
+    { cwd: root }
+  )
+  expect(stdout).toBe(`${said}\n`)
 })
