@@ -5,7 +5,7 @@
  */
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
-import { randomInt } from "node:crypto"
+import { randomBytes } from "node:crypto"
 import * as Data from "effect/Data"
 
 /** A test that failed, with the seed that it ran with. */
@@ -51,7 +51,7 @@ export const withChance = <A, E, R>(
 ): Effect.Effect<A, Error, R> =>
   Effect.suspend(() => {
     const named = process.env.MILLRACE_SEED
-    const seed = named === undefined || named === "" ? randomInt(1, 2 ** 31) : Number(named)
+    const seed = named === undefined || named === "" ? randomBytes(4).readUInt32BE(0) >>> 1 : Number(named)
     return Effect.catchAllCause(test(chanceOf(seed)), (cause) =>
       Effect.fail(
         new SeedFailed({
