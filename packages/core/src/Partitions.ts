@@ -47,6 +47,44 @@ export const vnodesOf = (index: number, partitions: number): VnodeRange | undefi
 export const shareOf = (partitions: number, processes: number, rank: number): number =>
   Math.floor(partitions / processes) + (rank < partitions % processes ? 1 : 0)
 
+/** Where a partition that was never run begins, or why it must not begin yet. */
+export type Beginning =
+  { readonly _tag: "At"; readonly position: Position } | { readonly _tag: "NotYet"; readonly why: string }
+
+/**
+ * Where partitions of this number begin that were never run: where those of the former number ended, the slowest of
+ * them, so that nothing is left out (and some events are handled again); `otherwise` when there was no other number.
+ * Not while a partition of the former number still runs, or has parked events, which belong to its key.
+ */
+export const beginningOf = (
+  key: string,
+  partitions: number,
+  otherwise: Position
+): Effect.Effect<Beginning, InvalidArgument | StoreUnavailable, SubscriberStore> =>
+  Effect.gen(function* () {
+    const store = yield* SubscriberStore
+    const own = new Set(keysOf(key, partitions))
+    const former = (yield* store.listSubscribers({ prefix: key, limit: listedMax })).filter(
+      (row) => !own.has(row.key) && (row.key === key || numbered.test(row.key.slice(key.length)))
+    )
+    const newest = former.reduce((most, row) => Math.max(most, row.updatedAt.epochMillis), 0)
+    const last = former.find((row) => row.updatedAt.epochMillis === newest)
+    if (last === undefined) return { _tag: "At", position: otherwise }
+    const numberOf = (name: string): string => name.slice(key.length).replace(/^#\d+/, "")
+    const rows = former.filter((row) => numberOf(row.key) === numberOf(last.key))
+    if (rows.some((row) => Option.isSome(row.holder)))
+      return { _tag: "NotYet", why: "partitions of another number still run" }
+    if (rows.some((row) => row.parked > 0))
+      return {
+        _tag: "NotYet",
+        why: "partitions of another number have parked events: retry or drop them first"
+      }
+    return {
+      _tag: "At",
+      position: rows.reduce((least, row) => (row.cursor < least ? row.cursor : least), last.cursor)
+    }
+  })
+
 /** What is spread. */
 export interface PartitionsOptions<R> {
   readonly key: string
@@ -148,6 +186,16 @@ export const run = <R>(
       Effect.gen(function* () {
         const known = new Map((yield* holders(key, keys)).map((row) => [row.key, row]))
         let left = most
+        const isNew = keys.some((one) => !known.has(one))
+        const beginning: Beginning = isNew
+          ? yield* Effect.provideService(beginningOf(key, partitions, startAt), SubscriberStore, store)
+          : { _tag: "At", position: startAt }
+        if (beginning._tag === "NotYet")
+          return yield* Effect.logInfo("partitions are not taken yet", {
+            key,
+            partitions,
+            why: beginning.why
+          })
         // Everybody begins elsewhere, so that they do not all ask for the same one.
         const first = hash32(workerId) % partitions
         for (let i = 0; i < partitions && left > 0; i++) {
@@ -156,7 +204,9 @@ export const run = <R>(
           const taken =
             row !== undefined && (row.paused || Option.exists(row.holder, (one) => one !== workerId))
           if (running.has(index) || taken) continue
-          const lease = yield* Effect.option(store.upsertSubscriber(keys[index]!, workerId, { ttl, startAt }))
+          const lease = yield* Effect.option(
+            store.upsertSubscriber(keys[index]!, workerId, { ttl, startAt: beginning.position })
+          )
           if (Option.isNone(lease)) continue
           yield* begin(index, lease.value)
           left--
@@ -211,6 +261,9 @@ interface Held {
 
 /** Between two looks: a tenth of the ttl within these bounds. Unit: milliseconds. */
 const lookMs = { min: 20, max: 1_000 }
+
+/** What a partition's key has behind the subscriber's. */
+const numbered = /^#\d+of\d+$/
 
 /** Twice the greatest number of partitions: those of another number of them may be there as well. */
 const listedMax = 2 * vnodeCount

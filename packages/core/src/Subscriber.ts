@@ -73,7 +73,10 @@ export interface SubscriberOptions<E, R> {
   readonly handlers?: EventHandlers<E, R> | undefined
   /** Whether an event that no handler takes stops the subscriber. Default: false, it is passed over. */
   readonly strict?: boolean | undefined
-  /** Into how many parts the streams are divided. Range: 1 to 256. Default: 1. */
+  /**
+   * Into how many parts the streams are divided. Range: 1 to 256. Default: 1. With another number than before it
+   * goes on where the slowest of the former parts ended, once none of those runs any more.
+   */
   readonly partitions?: number | undefined
   /** Events that are read at once. Range: 1 to 10 000. Default: 300. Two such pages are held. */
   readonly chunkSize?: number | undefined
@@ -170,8 +173,15 @@ export const drain = <E, R>(
     const events = yield* EventStore
     const subscribers = yield* SubscriberStore
     const head = yield* events.head
-    const startAt = yield* startOf(settings)
     const keys = Partitions.keysOf(settings.key, settings.partitions)
+    const beginning = yield* Partitions.beginningOf(
+      settings.key,
+      settings.partitions,
+      yield* startOf(settings)
+    )
+    if (beginning._tag === "NotYet")
+      return yield* invalid("partitions", `the former number while ${beginning.why}`, settings.partitions)
+    const startAt = beginning.position
     const counts = yield* Effect.forEach(keys, (key, index) =>
       Effect.scoped(
         Effect.gen(function* () {

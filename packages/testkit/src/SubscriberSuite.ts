@@ -463,6 +463,37 @@ export const subscriberSuite = <E>(
           })
       )
 
+      it.effect(
+        "with another number of partitions it goes on where the former ended, and leaves nothing out",
+        () =>
+          Effect.gen(function* () {
+            const here = yield* scene("subscribed")
+            const seen: Array<string> = []
+            const of = (partitions: number, more: Partial<SubscriberOptions<never, never>> = {}) =>
+              subscribe(here, {
+                key: `resized-${here.category}`,
+                partitions,
+                onEvent: (event) => void seen.push(event.type),
+                ...more
+              })
+            yield* here.append(here.stream("a"), "E0")
+            yield* Subscriber.drain(of(1))
+            yield* here.append(here.stream("b"), "E1")
+            yield* Subscriber.drain(of(4))
+            yield* here.append(here.stream("c"), "E2")
+            yield* Subscriber.drain(of(3))
+            assert.deepStrictEqual(seen, ["E0", "E1", "E2"])
+            // Parked events belong to the keys of their partitions.
+            yield* here.append(here.stream("d"), "Bad")
+            const onEvent = (): void => {
+              throw new Error("broken")
+            }
+            yield* Subscriber.drain(of(3, { onPoison: "park", retry: Schedule.stop, onEvent }))
+            const error = yield* Effect.flip(Subscriber.drain(of(2)))
+            assert.strictEqual(error._tag === "InvalidArgument" ? error.field : error._tag, "partitions")
+          })
+      )
+
       it.effect("wrong options are refused by the name of the field, and nothing runs", () =>
         Effect.gen(function* () {
           const here = yield* scene("subscribed")
