@@ -23,6 +23,10 @@ export type CaseName =
   | "pg-stream"
   | "sqlite-stream"
   | "memory-stream"
+  | "pg-checkpoint-advance"
+  | "pg-checkpoint-streams"
+  | "sqlite-checkpoint-advance"
+  | "sqlite-checkpoint-streams"
 
 /**
  * Millrace's own contestants of each case: usually one, `{ name: "ours", role: "ours", open }`. For
@@ -162,5 +166,28 @@ const definitions: ReadonlyArray<Case & { readonly name: CaseName }> = [
         }
       })
     ]
-  }
+  },
+  ...(["pg", "sqlite"] as const).flatMap((database) => {
+    const title = database === "pg" ? "Postgres" : "SQLite (FULL)"
+    return [
+      {
+        name: `${database}-checkpoint-advance` as const,
+        group: "project" as const,
+        about: `${title}, 10 of 10 000 cursors of a projection moved and committed, against saving all of them`,
+        unit: "steps/s" as const,
+        callers: 1,
+        goals: [times("saveWhole", 20)],
+        contestants: []
+      },
+      {
+        name: `${database}-checkpoint-streams` as const,
+        group: "project" as const,
+        about: `${title}, 10 of 100 000 cursors loaded, moved and committed, against 10 of 1 000`,
+        unit: "steps/s" as const,
+        callers: 1,
+        goals: [times("thousand", 0.5)],
+        contestants: []
+      }
+    ]
+  })
 ]

@@ -52,14 +52,14 @@ export interface Outcome {
   readonly latenciesMs: ReadonlyArray<number>
 }
 
-export type Group = "append" | "read"
+export type Group = "append" | "read" | "project"
 
 export interface Case {
   readonly name: string
   readonly group: Group
   /** One line for the reader: what is done, and what the limit is. */
   readonly about: string
-  readonly unit: "events/s" | "MB over idle"
+  readonly unit: "events/s" | "steps/s" | "MB over idle"
   readonly callers: number
   readonly goals: ReadonlyArray<Goal>
   readonly contestants: ReadonlyArray<Contestant>

@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- append|read`: measures Millrace, its peers and the bare limits side by side.
+ * `npm run bench -- append|read|project`: measures Millrace, its peers and the bare limits side by side.
  *
  * stdout carries the table, or with `--json` one line; progress goes to stderr. Ends with 0 when everything was
  * measured (goals missed are printed, not punished), 1 when a measurement failed, 2 on a wrong argument.
@@ -48,9 +48,9 @@ const measure = async (options: BenchArguments): Promise<ReadonlyArray<CaseRepor
 const printHeader = async (options: BenchArguments, starting: Promise<Server> | undefined): Promise<void> => {
   const server = starting === undefined ? "" : `, ${(await starting).description}`
   const machine = `${cpus().length} × ${cpus()[0]?.model.trim() ?? "unknown CPU"}, Node ${process.versions.node}${server}`
-  process.stdout.write(
-    `${machine}\n${options.rounds} rounds of ${options.seconds} s, medians, 200-byte events\n`
-  )
+  const moves = options.selection.every(({ benchCase }) => benchCase.group === "project")
+  const events = moves ? "" : ", 200-byte events"
+  process.stdout.write(`${machine}\n${options.rounds} rounds of ${options.seconds} s, medians${events}\n`)
 }
 
 const main = async (): Promise<number> => {

@@ -1,6 +1,7 @@
 /** Millrace's own contestants: the stores as an application uses them, through their layers. */
 import type { NewEvent } from "@millrace/core/Event"
 import { EventStore } from "@millrace/core/EventStore"
+import type { ProjectionCheckpointStore } from "@millrace/core/ProjectionCheckpointStore"
 import * as Postgres from "@millrace/postgres/Postgres"
 import * as Sqlite from "@millrace/sqlite/Sqlite"
 import * as SqlClient from "@effect/sql/SqlClient"
@@ -11,10 +12,11 @@ import type { Contestant, Place, Role } from "./contestant.js"
 import { driveCalls, driveEffects } from "./drive.js"
 import { memoryContestant } from "./memory/measure.js"
 import { eventType, payload, streamName } from "./payload.js"
+import { advanceAgainstSave, manyAgainstFew } from "./projections.js"
 import { checkedPass, readEvents, readStreams } from "./readCheck.js"
 import type { Pass } from "./readCheck.js"
 
-type Services = EventStore | SqlClient.SqlClient
+type Services = EventStore | ProjectionCheckpointStore | SqlClient.SqlClient
 type Stores = (place: Place) => Promise<Layer.Layer<Services, unknown>>
 
 const postgres: Stores = async (place) => Postgres.layer({ url: Redacted.make(await place.database()) })
@@ -156,6 +158,10 @@ export const ours: Ours = {
   "sqlite-append-32": [sqliteAppend(1)],
   "pg-stream": [stream(postgres)],
   "sqlite-stream": [stream(sqlite)],
+  "pg-checkpoint-advance": advanceAgainstSave(postgres),
+  "pg-checkpoint-streams": manyAgainstFew(postgres),
+  "sqlite-checkpoint-advance": advanceAgainstSave(sqlite),
+  "sqlite-checkpoint-streams": manyAgainstFew(sqlite),
   "memory-stream": [
     memoryContestant({
       name: "ours",

@@ -31,7 +31,7 @@ export interface GoalReport {
 }
 
 export const toReport = (benchCase: Case, result: CaseResult): CaseReport => {
-  const lowerIsBetter = benchCase.unit !== "events/s"
+  const lowerIsBetter = benchCase.unit === "MB over idle"
   const digits = lowerIsBetter ? 1 : 0
   const ours = result.contestants.find(({ role }) => role === "ours") ?? null
   const limit = result.contestants.find(({ role }) => role === "limit") ?? null

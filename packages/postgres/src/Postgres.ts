@@ -10,9 +10,13 @@ import { EventStore } from "@millrace/core/EventStore"
 import * as EventStoreBackend from "@millrace/core/EventStoreBackend"
 import type { InvalidArgument } from "@millrace/core/InvalidArgument"
 import { invalid } from "@millrace/core/InvalidArgument"
+import { ProjectionCheckpointStore } from "@millrace/core/ProjectionCheckpointStore"
 import { SnapshotStore } from "@millrace/core/SnapshotStore"
 import { StoreUnavailable } from "@millrace/core/StoreUnavailable"
+import { SubscriberStore } from "@millrace/core/SubscriberStore"
+import * as SqlProjectionCheckpointStore from "@millrace/sql/SqlProjectionCheckpointStore"
 import * as SqlSnapshotStore from "@millrace/sql/SqlSnapshotStore"
+import * as SqlSubscriberStore from "@millrace/sql/SqlSubscriberStore"
 import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
@@ -63,7 +67,13 @@ export interface PostgresOptions {
 }
 
 /** What the layer gives. */
-export type PostgresServices = EventStore | SnapshotStore | SqlClient.SqlClient | PgClient.PgClient
+export type PostgresServices =
+  | EventStore
+  | SnapshotStore
+  | SubscriberStore
+  | ProjectionCheckpointStore
+  | SqlClient.SqlClient
+  | PgClient.PgClient
 
 /**
  * The log, the snapshots and the `SqlClient` on one database. Migrates when needed; any number of processes
@@ -148,8 +158,18 @@ const make = (
     const snapshots = yield* SqlSnapshotStore.make({ schema, storeUnavailable }).pipe(
       Effect.provideService(SqlClient.SqlClient, client)
     )
+    const projections = yield* SqlProjectionCheckpointStore.make({ schema, storeUnavailable }).pipe(
+      Effect.provideService(SqlClient.SqlClient, client)
+    )
+    const subscribers = yield* SqlSubscriberStore.make({
+      schema,
+      storeUnavailable,
+      owns: (connection) => pool.owns((connection as { readonly pg?: unknown }).pg)
+    }).pipe(Effect.provideService(SqlClient.SqlClient, client))
     return Context.make(EventStore, events).pipe(
       Context.add(SnapshotStore, snapshots),
+      Context.add(SubscriberStore, subscribers.store),
+      Context.add(ProjectionCheckpointStore, projections),
       Context.add(SqlClient.SqlClient, client as SqlClient.SqlClient),
       Context.add(PgClient.PgClient, client)
     )

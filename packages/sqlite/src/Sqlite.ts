@@ -13,9 +13,13 @@ import * as EventStoreBackend from "@millrace/core/EventStoreBackend"
 import type { EventStoreSettings } from "@millrace/core/EventStoreBackend"
 import { invalid } from "@millrace/core/InvalidArgument"
 import type { InvalidArgument } from "@millrace/core/InvalidArgument"
+import { ProjectionCheckpointStore } from "@millrace/core/ProjectionCheckpointStore"
 import { SnapshotStore } from "@millrace/core/SnapshotStore"
 import type { StoreUnavailable } from "@millrace/core/StoreUnavailable"
+import { SubscriberStore } from "@millrace/core/SubscriberStore"
+import * as SqlProjectionCheckpointStore from "@millrace/sql/SqlProjectionCheckpointStore"
 import * as SqlSnapshotStore from "@millrace/sql/SqlSnapshotStore"
+import * as SqlSubscriberStore from "@millrace/sql/SqlSubscriberStore"
 import * as Reactivity from "@effect/experimental/Reactivity"
 import * as Migrator from "@effect/sql/Migrator"
 import * as SqlClient from "@effect/sql/SqlClient"
@@ -58,6 +62,10 @@ export interface SqliteOptions extends EventStoreSettings {
   readonly pollInterval?: Duration.DurationInput | undefined
 }
 
+/** What the layer gives. */
+export type SqliteServices =
+  EventStore | SnapshotStore | SubscriberStore | ProjectionCheckpointStore | SqlClient.SqlClient
+
 /**
  * Opens the file and gives the stores that live in it.
  *
@@ -76,7 +84,7 @@ export interface SqliteOptions extends EventStoreSettings {
  */
 export const layer = (
   options: SqliteOptions
-): Layer.Layer<EventStore | SnapshotStore | SqlClient.SqlClient, InvalidArgument | StoreUnavailable> =>
+): Layer.Layer<SqliteServices, InvalidArgument | StoreUnavailable> =>
   Layer.provide(Layer.scopedContext(make(options)), Reactivity.layer)
 
 /**
@@ -89,17 +97,15 @@ export const layer = (
  */
 export const layerConfig = (
   options: Config.Config.Wrap<SqliteOptions>
-): Layer.Layer<
-  EventStore | SnapshotStore | SqlClient.SqlClient,
-  InvalidArgument | StoreUnavailable | ConfigError
-> => Layer.provide(Layer.scopedContext(Effect.flatMap(Config.unwrap(options), make)), Reactivity.layer)
+): Layer.Layer<SqliteServices, InvalidArgument | StoreUnavailable | ConfigError> =>
+  Layer.provide(Layer.scopedContext(Effect.flatMap(Config.unwrap(options), make)), Reactivity.layer)
 
 // ---- internal ----
 
 const make = (
   options: SqliteOptions
 ): Effect.Effect<
-  Context.Context<EventStore | SnapshotStore | SqlClient.SqlClient>,
+  Context.Context<SqliteServices>,
   InvalidArgument | StoreUnavailable,
   Scope.Scope | Reactivity.Reactivity
 > =>
@@ -114,8 +120,20 @@ const make = (
       SqlClient.SqlClient,
       database.client
     )
+    const projections = yield* Effect.provideService(
+      SqlProjectionCheckpointStore.make({ prefix: "millrace_", storeUnavailable }),
+      SqlClient.SqlClient,
+      database.client
+    )
+    const subscribers = yield* Effect.provideService(
+      SqlSubscriberStore.make({ tablePrefix: "millrace_", storeUnavailable }),
+      SqlClient.SqlClient,
+      database.client
+    )
     return Context.make(EventStoreTag, events).pipe(
       Context.add(SnapshotStore, snapshots),
+      Context.add(SubscriberStore, subscribers.store),
+      Context.add(ProjectionCheckpointStore, projections),
       Context.add(SqlClient.SqlClient, database.client)
     )
   })

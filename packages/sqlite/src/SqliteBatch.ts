@@ -8,6 +8,8 @@
 import type { AppendCondition, AppendResult, ExpectedVersion, WriteResult } from "@millrace/core/Append"
 import { matchesAny } from "@millrace/core/EventFilter"
 import type { EventFilter } from "@millrace/core/EventFilter"
+import type { Lease } from "@millrace/core/Lease"
+import { LeaseLost } from "@millrace/core/LeaseLost"
 import type { Position } from "@millrace/core/Position"
 import type { PreparedAppend, PreparedWrite } from "@millrace/core/PreparedWrite"
 import { repeatOf } from "@millrace/core/Repeat"
@@ -48,7 +50,7 @@ export function commit(session: SqliteSession, writes: ReadonlyArray<PreparedWri
     if (repeat !== undefined) return repeat
     const met = write.condition === undefined ? undefined : firstMatch(session, batch, write.condition)
     if (met !== undefined) return new AppendConditionFailed({ position: met as Position })
-    return batch.append(write)
+    return batch.append(write, (lease, nowMs) => leaseFault(session, lease, nowMs))
   })
   if (batch.accepted.length === 0) return { results, position: undefined }
   insert(session, batch)
@@ -135,8 +137,11 @@ class Batch {
     return undefined
   }
 
-  /** Checks every append of the write, then takes all of them, or none. */
-  append(write: PreparedWrite): WriteResult | WriteError {
+  /** Checks every append of the write, and then its lease; then takes all of them, or none. */
+  append(
+    write: PreparedWrite,
+    leaseFault: (lease: Lease, nowMs: number) => LeaseLost | undefined
+  ): WriteResult | WriteError {
     const staged = new Map<string, Stream>()
     for (const append of write.appends) {
       const { events, expected, routingKey, streamId } = append
@@ -149,6 +154,10 @@ class Batch {
         return new InvalidOriginalVersion({ streamId, expected, actual: now.version as StreamVersion })
       staged.set(streamId, { ...now, version: now.version + events.length })
     }
+    // By the time as it is now: the write may have waited.
+    const lost =
+      write.fence === undefined ? undefined : leaseFault(write.fence, write.clock.unsafeCurrentTimeMillis())
+    if (lost !== undefined) return lost
     return {
       appends: write.appends.map((append) => this.accept(append, write.nowMs)),
       position: this.head as Position
@@ -195,6 +204,22 @@ const firstMatch = (
   const { params, sql } = ReadStatements.firstMatch(filters, after)
   const [row] = session.rows(sql, params)
   return row === undefined ? batch.firstMatch(filters, after) : (row[0] as number)
+}
+
+/**
+ * Why a lease does not hold. The transaction has the write lock of the file, so that nobody can take the lease
+ * over, nor let go of it, before it commits.
+ */
+function leaseFault(
+  session: SqliteSession,
+  { epoch, key, workerId }: Lease,
+  nowMs: number
+): LeaseLost | undefined {
+  const row = Statements.lease(session, key)
+  const holder = row === undefined || row[3] <= nowMs ? "" : (row[2] ?? "")
+  return holder === workerId && row?.[0] === epoch && row[1] === epoch
+    ? undefined
+    : new LeaseLost({ key, holder })
 }
 
 /** Hot: touches every event that is written. A plain loop into one array of values. */

@@ -85,6 +85,23 @@ export const eventsById = (session: SqliteSession, ids: ReadonlyArray<string>): 
     [JSON.stringify(ids)]
   )
 
+/** A row of {@link lease}. */
+export type LeaseRow = readonly [
+  epoch: number,
+  cursorEpoch: number,
+  workerId: string | null,
+  expiresAtMs: number
+]
+
+/** The newest lease of a key, if there ever was one. */
+export const lease = (session: SqliteSession, key: string): LeaseRow | undefined =>
+  session.rows<LeaseRow>(
+    `SELECT l.epoch, c.epoch, l.worker_id, l.expires_at
+     FROM millrace_leases AS l JOIN millrace_cursors AS c ON c.key = l.key
+     WHERE l.key = ?`,
+    [key]
+  )[0]
+
 const insertEvents = new Insert(
   `INSERT OR FAIL INTO millrace_events
      (position, stream_id, version, type, vnode, routing_key, recorded_at, id, tags, metadata, data)`,

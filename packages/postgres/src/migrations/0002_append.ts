@@ -7,7 +7,8 @@
  * −2 exists, −3 empty, else the version), `an` its number of events, `ak` its routing key. Events follow one
  * another as their appends do: `ea` is the number of an event's append, `ek` its place in it.
  *
- * Locks, always in this order: buckets ascending, stream rows, the log (by the trigger, with the insert).
+ * Locks, always in this order: buckets ascending, stream rows, rows of leases (0008_fence), the log (by the
+ * trigger, with the insert).
  *
  *  1. With `waits` missing rows are inserted first, in byte order, and then all rows locked in byte order.
  *     Whoever waits to insert holds nothing but rows that it has inserted itself, all of them smaller; whoever
@@ -15,11 +16,18 @@
  *     circle can close among single writes.
  *  2. Without `waits` nothing is waited for: rows that somebody holds are passed over (`SKIP LOCKED`), rows
  *     that somebody is just inserting for `lock_ms` at most, and then the call fails as a whole (55P03).
+ *  3. A lease is waited for only where the call is `joined` to the caller's transaction and so has no other
+ *     writes (`idle_ms`): whoever else waited would keep its stream rows from others.
+ *
+ * Leases: `fk`, `fe`, `fw` are distinct, `wf` is the number of each write's lease, 0 for none; all of them
+ * NULL when no write has one. They are looked at before anything is inserted, since no insert is undone here; the
+ * lock that is taken with that holds until the commit.
  *
  * Result. Per write its status: 0 written, 1 repeated (written before, with the same ids), 2 not at the
  * expected version, 3 tombstoned, 4 other routing key, 5 id conflict, 6 condition does not hold, 7 blocked by
- * somebody's transaction; with the append it fails at and what there is to say (actual version, position,
- * key, id). Per append its first version. Per event of a written or repeated write its position.
+ * somebody's transaction, 8 lease lost, 9 lease being taken over; with the append it fails at and what there is
+ * to say (actual version, position, key, id, holder of the lease). Per append its first version. Per event of a
+ * written or repeated write its position.
  */
 import * as SqlClient from "@effect/sql/SqlClient"
 import * as Effect from "effect/Effect"
@@ -36,7 +44,8 @@ export const createAppend = ({ bucketSpace, channel, q }: PgNames) =>
         ea integer[], ek integer[], et text[], ei text[], ed json[], em json[], eg text[],
         looks_at_ids boolean, shared_buckets integer[], exclusive_buckets integer[],
         condition text, condition_after bigint,
-        waits boolean, lock_ms integer, notifies boolean,
+        waits boolean, lock_ms integer, joined boolean,
+        fk text[], fe bigint[], fw text[], wf integer[], idle_ms integer,
         OUT status integer[], OUT at_append integer[], OUT actual bigint[], OUT said text[],
         OUT first_versions bigint[], OUT positions bigint[]
       )
@@ -72,6 +81,9 @@ export const createAppend = ({ bucketSpace, channel, q }: PgNames) =>
         in_place      boolean;
         misplaced     boolean;
         condition_at  bigint;
+        fences        integer[];
+        holders       text[];
+        fence         integer;
         code          integer;
       BEGIN
         status := array_fill(0, ARRAY[writes_count]);
@@ -177,6 +189,9 @@ export const createAppend = ({ bucketSpace, channel, q }: PgNames) =>
           END IF;
           EXECUTE condition INTO condition_at USING condition_after;
         END IF;
+        IF fk IS NOT NULL THEN
+          SELECT f.states, f.holders INTO fences, holders FROM ${q}.fence(fk, fe, fw, idle_ms) f;
+        END IF;
 
         -- decisions
         e := 1;
@@ -186,6 +201,7 @@ export const createAppend = ({ bucketSpace, channel, q }: PgNames) =>
           last_append := first_append;
           WHILE last_append < appends_count AND aw[last_append + 1] = w LOOP last_append := last_append + 1; END LOOP;
           code := 0;
+          fence := CASE WHEN wf[w] > 0 THEN fences[wf[w]] ELSE 0 END;
 
           FOR a IN first_append .. last_append LOOP
             IF versions[ai[a]] = -1 THEN
@@ -236,8 +252,9 @@ export const createAppend = ({ bucketSpace, channel, q }: PgNames) =>
           END IF;
 
           IF code = 0 THEN
-            -- Only a write of several appends can have something to undo; a copy for each would cost more than the rest.
-            IF last_append > first_append THEN
+            -- Only a write of several appends, or of a lost lease, can have something to undo; a copy for each
+            -- would cost more than the rest.
+            IF last_append > first_append OR fence > 0 THEN
               before := versions;
               keys_before := keys;
             END IF;
@@ -272,6 +289,12 @@ export const createAppend = ({ bucketSpace, channel, q }: PgNames) =>
               first_versions[a] := versions[i] + 1;
               versions[i] := versions[i] + an[a];
             END LOOP;
+            IF code = 0 AND fence > 0 THEN
+              code := fence;
+              said[w] := holders[wf[w]];
+              versions := before;
+              keys := keys_before;
+            END IF;
             IF code = 0 THEN
               FOR a IN first_append .. last_append LOOP moved := moved || ai[a]; END LOOP;
             END IF;
@@ -305,7 +328,7 @@ export const createAppend = ({ bucketSpace, channel, q }: PgNames) =>
               s := s + 1;
             END IF;
           END LOOP;
-          IF notifies THEN
+          IF joined THEN
             PERFORM pg_notify('${channel}', '');
           END IF;
         END IF;

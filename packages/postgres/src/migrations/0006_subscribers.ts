@@ -43,4 +43,8 @@ export const createSubscribers = ({ q }: PgNames) =>
         PRIMARY KEY (key, park_key, position)
       )
     `)
+    // As a rule it is empty: the holder of each lease looks into it whenever it renews.
+    yield* sql.unsafe(
+      `CREATE INDEX parked_requested ON ${q}.parked (key, park_key) WHERE request IS NOT NULL`
+    )
   })

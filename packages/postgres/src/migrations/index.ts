@@ -15,6 +15,8 @@ import { createAppendSimple } from "./0003_append_simple.js"
 import { createUpkeep } from "./0004_upkeep.js"
 import { createSnapshots } from "./0005_snapshots.js"
 import { createSubscribers } from "./0006_subscribers.js"
+import { createProjections } from "./0007_projections.js"
+import { createFence } from "./0008_fence.js"
 
 const steps = (names: PgNames) => ({
   "0001_log": createLog(names),
@@ -22,7 +24,9 @@ const steps = (names: PgNames) => ({
   "0003_append_simple": createAppendSimple(names),
   "0004_upkeep": createUpkeep(names),
   "0005_snapshots": createSnapshots(names),
-  "0006_subscribers": createSubscribers(names)
+  "0006_subscribers": createSubscribers(names),
+  "0007_projections": createProjections(names),
+  "0008_fence": createFence(names)
 })
 
 /** Brings the schema to its present form. */

@@ -21,6 +21,7 @@ import { Position } from "@millrace/core/Position"
 import type { SnapshotStore } from "@millrace/core/SnapshotStore"
 import type { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import { StreamVersion } from "@millrace/core/StreamVersion"
+import type { SubscriberStore } from "@millrace/core/SubscriberStore"
 import type { WriteError } from "@millrace/core/WriteError"
 import * as Cause from "effect/Cause"
 import * as Clock from "effect/Clock"
@@ -28,10 +29,10 @@ import * as Effect from "effect/Effect"
 import * as Schedule from "effect/Schedule"
 
 /** What a test of a suite needs. */
-export type Stores = EventStore | SnapshotStore
+export type Stores = EventStore | SnapshotStore | SubscriberStore
 
-/** The `it` within a suite: time is real, since databases keep their own. */
-export type SuiteIt = Vitest.MethodsNonLive<Stores, true>
+/** The `it` within a suite: time is real, since databases keep their own. `R` is what the layer gives beside the stores. */
+export type SuiteIt<R = never> = Vitest.MethodsNonLive<Stores | R, true>
 
 /** For tests that write thousands of events. Unit: milliseconds. */
 export const slowTestMs = 120_000
