@@ -329,7 +329,7 @@ const advance = (
       if (row === undefined || !holds(row, held)) return lost(held.key, row)
       if (row.position > position)
         return Effect.fail(invalid("cursor", `a position of ${row.position} or more`, position))
-      // It was renewed while the statement waited for a lock, with the former end of the lease in its hands.
+      // It was renewed in the moment between the state that the statement saw and its look at the clock.
       return turns > 1
         ? advance(backend, held, position, lag, turns - 1)
         : Effect.fail(contended("acknowledge"))

@@ -163,7 +163,8 @@ const step = FC.oneof(
 
 type Step = typeof step extends FC.Arbitrary<infer A> ? A : never
 
-const history = FC.array(step, { maxLength: 40 })
+// "max": by itself the library keeps lists to about ten.
+const history = FC.array(step, { maxLength: 40, size: "max" })
 
 // ---- twins ----
 
