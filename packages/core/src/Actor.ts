@@ -41,7 +41,8 @@ import type { MailboxStrategy, StopMode } from "./ActorStatus.js"
 import type { InvalidArgument } from "./InvalidArgument.js"
 import { invalid } from "./InvalidArgument.js"
 import type { Alarm } from "./internal/ActorAlarms.js"
-import { ActorCell, currentActor } from "./internal/ActorCell.js"
+import { ActorCell } from "./internal/ActorCell.js"
+import { currentActor } from "./internal/ActorGate.js"
 import type { Letter, Postbox } from "./internal/ActorMailbox.js"
 import type { ActorEnd, Directive } from "./internal/ActorSettings.js"
 import { textFault } from "./Text.js"
@@ -95,7 +96,8 @@ export interface ActorOptions<State, Message, E1, R1, E2 = E1, R2 = R1, E3 = nev
   readonly name: string
   /**
    * Makes the first state, and another one at each restart. An effect also where the state is a plain value
-   * (`Effect.succeed(0)`): an `Option` as state could not be told from an effect that gives one.
+   * (`Effect.succeed(0)`): an `Option` as state could not be told from an effect that gives one. A function is
+   * given the actor, to tell it how to go on after a restart: `(self: ActorRef<Message>) => …`.
    */
   readonly initial: Effect.Effect<State, E1, R1> | ((self: ActorRef<Message>) => Effect.Effect<State, E1, R1>)
   /** Handles one message and gives the next state. One that throws is a defect like any other. */

@@ -51,7 +51,7 @@ export interface WriteOptions {
    * caller asks about.
    *
    * Inside `sql.withTransaction` the same holds until that transaction ends, so keep it short. On Postgres it
-   * must be READ COMMITTED.
+   * must be READ COMMITTED, and the server ends it when it stands idle for longer than the lease's `ttl`.
    */
   readonly fence?: Lease | undefined
 }

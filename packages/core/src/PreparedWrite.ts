@@ -19,7 +19,7 @@ import { textFault, utf8Bytes } from "./Text.js"
 import { routingKeyCodePointsMax } from "./RoutingKey.js"
 import type { StreamId } from "./StreamId.js"
 import { categoryOf, invalidStreamId, streamIdFault } from "./StreamId.js"
-import { nameFault } from "./SubscriberArguments.js"
+import { isTtl, nameFault, ttlMsOf } from "./SubscriberArguments.js"
 import { vnodeOf } from "./Vnode.js"
 import type { WriteError } from "./WriteError.js"
 import { EventTooLarge, MissingData } from "./WriteError.js"
@@ -51,7 +51,7 @@ export interface PreparedAppend {
 export interface PreparedWrite {
   readonly appends: ReadonlyArray<PreparedAppend>
   readonly condition: AppendCondition | undefined
-  /** Of it, only key, worker and epoch were checked, and only these say which lease it is. */
+  /** Which lease it is, key, worker and epoch say. */
   readonly fence: Lease | undefined
   /** Number of events in all appends. */
   readonly eventCount: number
@@ -272,6 +272,8 @@ const fenceFault = (fence: Lease): WriteError | undefined =>
     ? invalid("fence", "a lease, as upsertSubscriber gives it", fence)
     : (nameFault("fence.key", fence.key) ??
       nameFault("fence.workerId", fence.workerId) ??
-      (Number.isSafeInteger(fence.epoch) && fence.epoch >= 1
-        ? undefined
-        : invalid("fence.epoch", "an integer of 1 to 2^53 - 1", fence.epoch)))
+      (!Number.isSafeInteger(fence.epoch) || fence.epoch < 1
+        ? invalid("fence.epoch", "an integer of 1 to 2^53 - 1", fence.epoch)
+        : isTtl(ttlMsOf(fence.ttl))
+          ? undefined
+          : invalid("fence.ttl", "a duration of 100 milliseconds to 1 day", fence.ttl)))

@@ -52,7 +52,10 @@ describe("telling", () => {
         name: "log",
         mailbox: { capacity: 7 },
         initial: Effect.sync((): Array<readonly [number, number]> => []),
-        receive: (log, message: readonly [number, number] | Actor.Reply<Array<readonly [number, number]>>) => {
+        receive: (
+          log,
+          message: readonly [number, number] | Actor.Reply<Array<readonly [number, number]>>
+        ) => {
           if ("succeed" in message) return Effect.as(message.succeed(log), log)
           log.push(message)
           return message[1] % 3 === 0 ? Effect.as(Effect.yieldNow(), log) : Effect.succeed(log)
@@ -80,7 +83,7 @@ describe("telling", () => {
       let runs = 0
       const actor = yield* Actor.make({
         name: "lazy",
-        initial: Effect.sync(() => void runs++),
+        initial: Effect.sync((): void => void runs++),
         receive: (_, reply: Actor.Reply<string>) => Effect.asVoid(reply.succeed("here"))
       })
       yield* Effect.yieldNow()
@@ -164,34 +167,36 @@ describe("telling", () => {
     })
   )
 
-  scoped("what an actor tells itself never waits: one place is kept for it, then it is told that it is full", () =>
-    Effect.gen(function* () {
-      const handled: Array<string> = []
-      const first = yield* Effect.makeLatch(false)
-      const results: Array<string> = []
-      const actor = yield* Actor.make({
-        name: "self",
-        mailbox: { capacity: 1 },
-        initial: Effect.void,
-        receive: (_, message: string, self) =>
-          Effect.gen(function* () {
-            handled.push(message)
-            if (message !== "begin") return
-            yield* first.await
-            results.push((yield* Effect.either(self.tell("own")))._tag)
-            // A fiber that receive waits for counts as the actor itself, else this would wait for ever.
-            const inner = yield* Effect.fork(Effect.either(actor.tell("too much")))
-            results.push((yield* Fiber.join(inner))._tag)
-          })
+  scoped(
+    "what an actor tells itself never waits: one place is kept for it, then it is told that it is full",
+    () =>
+      Effect.gen(function* () {
+        const handled: Array<string> = []
+        const first = yield* Effect.makeLatch(false)
+        const results: Array<string> = []
+        const actor = yield* Actor.make({
+          name: "self",
+          mailbox: { capacity: 1 },
+          initial: Effect.void,
+          receive: (_, message: string, self) =>
+            Effect.gen(function* () {
+              handled.push(message)
+              if (message !== "begin") return
+              yield* first.await
+              results.push((yield* Effect.either(self.tell("own")))._tag)
+              // A fiber that receive waits for counts as the actor itself, else this would wait for ever.
+              const inner = yield* Effect.fork(Effect.either(self.tell("too much")))
+              results.push((yield* Fiber.join(inner))._tag)
+            })
+        })
+        yield* actor.tell("begin")
+        yield* Effect.yieldNow()
+        yield* actor.tell("of another")
+        yield* first.open
+        while (handled.length < 3) yield* Effect.yieldNow()
+        assert.deepStrictEqual(results, ["Right", "Left"])
+        assert.deepStrictEqual(handled, ["begin", "of another", "own"])
       })
-      yield* actor.tell("begin")
-      yield* Effect.yieldNow()
-      yield* actor.tell("of another")
-      yield* first.open
-      while (handled.length < 3) yield* Effect.yieldNow()
-      assert.deepStrictEqual(results, ["Right", "Left"])
-      assert.deepStrictEqual(handled, ["begin", "of another", "own"])
-    })
   )
 
   scoped("a fiber in the background of an actor waits for room when it says that it is outside", () =>
@@ -343,7 +348,7 @@ describe("asking", () => {
       const actor = yield* Actor.make({
         name: "silent",
         initial: Effect.void,
-        receive: (_, _message: Actor.Reply<string>) => Effect.void
+        receive: (_state: void, _reply: Actor.Reply<string>) => Effect.void
       })
       const asked = yield* Effect.fork(Effect.flip(actor.ask(answer)))
       yield* TestClock.adjust("5 seconds")
@@ -462,7 +467,7 @@ describe("asking", () => {
         name: "failing",
         initial: Effect.void,
         supervision: { onFailure: "resume" },
-        receive: (_, _message: Actor.Reply<string>) => Effect.fail("broken")
+        receive: (_state: void, _reply: Actor.Reply<string>) => Effect.fail("broken")
       })
       assert.deepStrictEqual(
         yield* Effect.flip(actor.ask(answer)),

@@ -90,9 +90,9 @@ describe("supervision", () => {
         name: "poll",
         supervision: { onFailure: "restart", schedule: atOnce },
         // Only so can an actor that keeps itself going be restarted.
-        initial: (self) =>
+        initial: (self: Actor.ActorRef<string>) =>
           Effect.sync(() => void loaded.push(loaded.length)).pipe(
-            Effect.zipRight(Effect.forkScoped(Effect.ignore(self.tell("go on"))))
+            Effect.zipRight(Effect.ignore(self.tell("go on")))
           ),
         receive: (state, message: string) =>
           loaded.length < 3 ? Effect.fail(message) : Effect.succeed(state)

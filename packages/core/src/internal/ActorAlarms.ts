@@ -29,7 +29,7 @@ export class ActorAlarms {
     if (this.watcher !== undefined && this.wakesAtMs <= alarm.atMs) return
     this.end()
     this.wakesAtMs = alarm.atMs
-    this.watcher = this.fork(this.watch)
+    this.watcher = this.fork(this.watch())
   }
 
   disarm(alarm: Alarm): void {
@@ -42,8 +42,8 @@ export class ActorAlarms {
     this.watcher = undefined
   }
 
-  private readonly watch: Effect.Effect<void> = Effect.interruptible(
-    Effect.gen(this, function* () {
+  private watch(): Effect.Effect<void> {
+    return Effect.gen(this, function* () {
       for (;;) {
         const nowMs = yield* Clock.currentTimeMillis
         this.wakesAtMs = this.ringUntil(nowMs)
@@ -51,8 +51,8 @@ export class ActorAlarms {
         yield* Effect.sleep(this.wakesAtMs - nowMs)
       }
       this.watcher = undefined
-    })
-  )
+    }).pipe(Effect.interruptible)
+  }
 
   /** Gives when the earliest of the others is due. */
   private ringUntil(nowMs: number): number {
