@@ -336,11 +336,12 @@ it.live("changes tells of a joined write when it is committed, and not of one th
         Effect.gen(function* () {
           yield* deposit("b", 1)
           yield* Effect.sleep("20 millis")
-          assert.deepStrictEqual(hints, [])
+          // The one with which listening begins.
+          assert.deepStrictEqual(hints, [0])
         })
       )
       yield* Effect.sleep("20 millis")
-      assert.deepStrictEqual(hints, [1])
+      assert.deepStrictEqual(hints, [0, 1])
       yield* Fiber.interrupt(fiber)
     })
   )
