@@ -4,6 +4,7 @@
  */
 import type { AppendCondition, AppendResult, ExpectedVersion, WriteResult } from "@millrace/core/Append"
 import type { EventFilter } from "@millrace/core/EventFilter"
+import { LeaseLost } from "@millrace/core/LeaseLost"
 import type { Position } from "@millrace/core/Position"
 import type { PreparedWrite } from "@millrace/core/PreparedWrite"
 import { categoryOf, compareStreamIds } from "@millrace/core/StreamId"
@@ -21,16 +22,22 @@ import {
 import { numberArray, parseNumbers, parseTexts, textArray } from "./PgArray.js"
 import type { BinaryWriter } from "./PgBinary.js"
 import { jsonOid, textOid } from "./PgBinary.js"
+import { fencesOf } from "./PgFence.js"
+import type { Fences } from "./PgFence.js"
 import { bucketCount } from "./PgNames.js"
 import type { PgNames } from "./PgNames.js"
 import type { Statement, TextRow } from "./PgPool.js"
 import { filtersText, literals } from "./PgPredicate.js"
 
-/** What became of one write: its result, its error, or a stream that somebody's transaction holds. */
+/**
+ * What became of one write: its result, its error, or what somebody's transaction holds of it: a stream, a
+ * condition's bucket (no stream), or its lease, which is being taken over.
+ */
 export type Outcome =
   | { readonly _tag: "Written"; readonly result: WriteResult }
   | { readonly _tag: "Refused"; readonly error: WriteError }
   | { readonly _tag: "Blocked"; readonly streamId: StreamId | undefined }
+  | { readonly _tag: "LeaseBusy" }
 
 /** How the general function is to be called. */
 export interface AppendMode {
@@ -40,14 +47,17 @@ export interface AppendMode {
   readonly waits: boolean
   /** Longest wait for one lock; null leaves the connection's own setting. Unit: milliseconds. */
   readonly lockMs: number | null
-  /** Whether the transaction notifies the other processes itself. */
-  readonly notifies: boolean
+  /**
+   * Whether the call belongs to the caller's transaction. It then waits for the row of its lease as well, and
+   * notifies the other processes itself.
+   */
+  readonly joined: boolean
 }
 
 /** The general function, which knows every rule. At most one of the writes may have a condition, and then it is alone. */
 export const appendStatement = ({ q }: PgNames): Statement => ({
   name: `millrace_append_${q}`,
-  text: `SELECT status, at_append, actual, said, first_versions, positions FROM ${q}.append($1::text[], $2::smallint[], $3::integer[], $4::integer[], $5::bigint[], $6::integer[], $7::text[], $8::integer[], $9::integer[], $10::text[], $11::text[], $12::json[], $13::json[], $14::text[], $15, $16::integer[], $17::integer[], $18, $19::bigint, $20, $21::integer, $22)`
+  text: `SELECT status, at_append, actual, said, first_versions, positions FROM ${q}.append($1::text[], $2::smallint[], $3::integer[], $4::integer[], $5::bigint[], $6::integer[], $7::text[], $8::integer[], $9::integer[], $10::text[], $11::text[], $12::json[], $13::json[], $14::text[], $15, $16::integer[], $17::integer[], $18, $19::bigint, $20, $21::integer, $22, $23::text[], $24::bigint[], $25::text[], $26::integer[], $27::integer)`
 })
 
 /** The arguments of {@link appendStatement}. */
@@ -94,6 +104,7 @@ export function appendValues(
     }
   }
   const condition = writes.length === 1 ? writes[0]!.condition : undefined
+  const fences = fencesOf(writes)
   return [
     textArray(streamIds),
     numberArray(streamIds.map((streamId) => vnodes.get(streamId)!)),
@@ -116,7 +127,10 @@ export function appendValues(
     condition === undefined ? null : condition.after,
     mode.waits,
     mode.lockMs,
-    mode.notifies
+    mode.joined,
+    ...fenceValues(fences),
+    fences === undefined ? null : numberArray(fences.ofWrites),
+    fences === undefined || !mode.joined ? null : fences.ttlMs
   ]
 }
 
@@ -141,6 +155,7 @@ export function appendOutcomes(writes: ReadonlyArray<PreparedWrite>, row: TextRo
     }
     const failing = write.appends[atAppend[w]! - 1 - firstAppend]
     if (code === 7) return { _tag: "Blocked", streamId: failing?.streamId }
+    if (code === 9) return { _tag: "LeaseBusy" }
     return { _tag: "Refused", error: refusal(code, failing, write, actual[w]!, said[w] ?? null) }
   })
 }
@@ -151,16 +166,29 @@ export function appendOutcomes(writes: ReadonlyArray<PreparedWrite>, row: TextRo
 export const isSimple = (write: PreparedWrite): boolean =>
   write.appends.length === 1 && !write.namesIds && write.condition === undefined
 
+/** A fast form: for writes without leases, and followed by the fence, which undoes it when one of them is lost. */
+export interface FastForm {
+  readonly free: Statement
+  readonly fenced: Statement
+}
+
 /** Any number of simple writes to distinct streams. */
-export const simpleStatement = ({ q }: PgNames): Statement => ({
-  name: `millrace_simple_${q}`,
-  text: `SELECT ${q}.append_simple($1::text[], $2::smallint[], $3::bigint[], $4::integer[], $5::text[], $6::integer[], $7::integer[], $8::text[], $9::text[], $10::json[], $11::json[], $12::text[], $13::integer[], $14::integer)`
-})
+export const simpleStatement = ({ q }: PgNames): FastForm => {
+  const call = `${q}.append_simple($1::text[], $2::smallint[], $3::bigint[], $4::integer[], $5::text[], $6::integer[], $7::integer[], $8::text[], $9::text[], $10::json[], $11::json[], $12::text[], $13::integer[], $14::integer)`
+  return {
+    free: { name: `millrace_simple_${q}`, text: `SELECT ${call}` },
+    fenced: {
+      name: `millrace_simple_fenced_${q}`,
+      text: `SELECT ${call}, ${q}.hold_fences($15::text[], $16::bigint[], $17::text[])`
+    }
+  }
+}
 
 /** The arguments of {@link simpleStatement}. The writes must be in byte order of their streams. */
 export function simpleValues(
   writes: ReadonlyArray<PreparedWrite>,
   lockMs: number,
+  fences: Fences | undefined,
   binary: BinaryWriter
 ): Array<unknown> {
   const ss: Array<string> = []
@@ -193,7 +221,7 @@ export function simpleValues(
       eg.push(event.tags === null ? null : textArray(event.tags))
     }
   }
-  return [
+  const values = [
     binary.array(ss, textOid),
     numberArray(vs),
     numberArray(es),
@@ -209,19 +237,26 @@ export function simpleValues(
     numberArray(appendBuckets(writes)),
     lockMs
   ]
+  return fences === undefined ? values : [...values, ...fenceValues(fences)]
 }
 
 /** One simple write of one event. */
-export const oneStatement = ({ q }: PgNames): Statement => ({
-  name: `millrace_one_${q}`,
-  text: `SELECT ${q}.append_one($1, $2::smallint, $3::bigint, $4, $5, $6, $7::json, $8::json, $9::text[], $10::integer[], $11::integer)`
-})
+export const oneStatement = ({ q }: PgNames): FastForm => {
+  const call = `${q}.append_one($1, $2::smallint, $3::bigint, $4, $5, $6, $7::json, $8::json, $9::text[], $10::integer[], $11::integer)`
+  return {
+    free: { name: `millrace_one_${q}`, text: `SELECT ${call}` },
+    fenced: {
+      name: `millrace_one_fenced_${q}`,
+      text: `SELECT ${call}, ${q}.hold_fences($12::text[], $13::bigint[], $14::text[])`
+    }
+  }
+}
 
 /** The arguments of {@link oneStatement}. */
-export function oneValues(write: PreparedWrite, lockMs: number): Array<unknown> {
+export function oneValues(write: PreparedWrite, lockMs: number, fences: Fences | undefined): Array<unknown> {
   const { events, expected, routingKey, streamId, vnode } = write.appends[0]!
   const event = events[0]!
-  return [
+  const values = [
     streamId,
     vnode,
     expectedCode(expected),
@@ -234,7 +269,12 @@ export function oneValues(write: PreparedWrite, lockMs: number): Array<unknown> 
     numberArray(appendBuckets([write])),
     lockMs
   ]
+  return fences === undefined ? values : [...values, ...fenceValues(fences)]
 }
+
+/** The leases as arguments, null when there are none. */
+const fenceValues = (fences: Fences | undefined): ReadonlyArray<unknown> =>
+  fences === undefined ? [null, null, null] : [fences.keys, fences.epochs, fences.workers]
 
 /**
  * What the answer of a fast form means: results, with `undefined` for a write that was not made and whose
@@ -301,6 +341,8 @@ export function refusal(
       return new RoutingKeyMismatch({ streamId, expected: said, actual: routingKey ?? "" })
     case 5:
       return new EventIdConflict({ streamId, id: said ?? "" })
+    case 8:
+      return new LeaseLost({ key: write.fence?.key ?? "", holder: said ?? "" })
     default:
       return new AppendConditionFailed({ position: actual as Position })
   }

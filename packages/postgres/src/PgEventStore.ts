@@ -186,7 +186,7 @@ export const make = (
 
   /** An append that belongs to the caller's transaction: it waits for what it needs, and notifies with the commit. */
   function writeJoined(client: pg.PoolClient, write: PreparedWrite): Effect.Effect<WriteResult, WriteError> {
-    const mode = { looksAtIds: write.namesIds, waits: true, lockMs: null, notifies: true }
+    const mode = { looksAtIds: write.namesIds, waits: true, lockMs: null, joined: true }
     return Effect.flatMap(
       Effect.tryPromise({
         try: () => pool.query(general, appendValues([write], mode, names, PgBinary.make()), client),
@@ -238,10 +238,11 @@ const query = (
 
 /** An error inside the caller's transaction: the transaction is over, and the caller decides about the next one. */
 const joinedFault = (write: PreparedWrite, cause: unknown): WriteError => {
-  if (codeOf(cause) === "25001" && write.condition !== undefined) {
+  const field = write.condition !== undefined ? "condition" : write.fence !== undefined ? "fence" : undefined
+  if (codeOf(cause) === "25001" && field !== undefined) {
     return invalid(
-      "condition",
-      "a condition only in a READ COMMITTED transaction",
+      field,
+      `a ${field} only in a READ COMMITTED transaction`,
       "REPEATABLE READ or SERIALIZABLE"
     )
   }

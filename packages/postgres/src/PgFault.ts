@@ -51,6 +51,12 @@ export const isUnknownOutcome = (cause: unknown): boolean => {
 /** A lock was not to be had within the time allowed for it. */
 export const isLockTimeout = (cause: unknown): boolean => codeOf(cause) === "55P03"
 
+/** SQLSTATE with which the fence undoes a fast form: some lease of the batch is lost, or being taken over. */
+export const fenceBroken = "MR001"
+
+/** The fence undid the whole call. The general form tells whose lease it was. */
+export const isFenceBroken = (cause: unknown): boolean => codeOf(cause) === fenceBroken
+
 /** A named statement is not known to the connection: a pooler gave us another one. Nothing was executed. */
 export const isLostStatement = (cause: unknown): boolean =>
   codeOf(cause) === "26000" || codeOf(cause) === "42P05"
