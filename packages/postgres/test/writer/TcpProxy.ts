@@ -54,6 +54,23 @@ export const make = (url: string, chance: Chance): Effect.Effect<TcpProxy, never
       timers.add(timer)
     }
 
+    /** A way in one direction, which may be slow for a moment. What comes later stays behind, as TCP keeps it. */
+    const wayTo = (socket: net.Socket) => {
+      let held: Array<Buffer> | undefined
+      return {
+        send: (data: Buffer): void => void (held === undefined ? socket.write(data) : held.push(data)),
+        sendSlowly: (data: Buffer): void => {
+          if (held !== undefined) return void held.push(data)
+          held = [data]
+          later(1 + chance.int(30), () => {
+            const all = Buffer.concat(held!)
+            held = undefined
+            socket.write(all)
+          })
+        }
+      }
+    }
+
     const serve = (client: net.Socket): void => {
       connections++
       const server = net.connect(Number(target.port), target.hostname)
@@ -61,6 +78,8 @@ export const make = (url: string, chance: Chance): Effect.Effect<TcpProxy, never
       /** What is to happen to the next answer. */
       let fault: Fault | undefined
       let cut = false
+      const toServer = wayTo(server)
+      const toClient = wayTo(client)
       const destroy = (): void => {
         client.destroy()
         server.destroy()
@@ -77,7 +96,7 @@ export const make = (url: string, chance: Chance): Effect.Effect<TcpProxy, never
       client.on("data", (data) => {
         if (swallowing) return
         requests++
-        if (requests <= firstRequests || !chance.percent(percent)) return void server.write(data)
+        if (requests <= firstRequests || !chance.percent(percent)) return toServer.send(data)
         fault = chance.pick(kinds)
         struck.set(fault, (struck.get(fault) ?? 0) + 1)
         switch (fault) {
@@ -91,9 +110,9 @@ export const make = (url: string, chance: Chance): Effect.Effect<TcpProxy, never
             client.destroy()
             return later(1 + chance.int(60), () => server.end(data))
           case "slow":
-            return later(1 + chance.int(30), () => server.write(data))
+            return toServer.sendSlowly(data)
           default:
-            server.write(data)
+            toServer.send(data)
         }
       })
       server.on("data", (data) => {
@@ -105,8 +124,8 @@ export const make = (url: string, chance: Chance): Effect.Effect<TcpProxy, never
           client.write(data.subarray(0, Math.ceil(data.length / 2)), destroy)
           return
         }
-        if (present === "slow") return later(1 + chance.int(30), () => client.write(data))
-        client.write(data)
+        if (present === "slow") return toClient.sendSlowly(data)
+        toClient.send(data)
       })
     }
 
