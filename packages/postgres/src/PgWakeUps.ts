@@ -162,9 +162,10 @@ export const make = (
           )
           const queue = yield* PubSub.subscribe(heads)
           yield* signals.offer(undefined)
-          // What came before it listened may have been missed, so that it begins with a hint.
+          // What came before it listened may have been missed, so that it begins with a hint: the head, or where
+          // that cannot be read now, the last one known.
           return Stream.concat(
-            Stream.sync(() => published),
+            Stream.fromEffect(Effect.catchAll(head.fresh, () => Effect.sync(() => published))),
             Stream.fromQueue(queue)
           )
         })

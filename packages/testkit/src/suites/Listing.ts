@@ -153,7 +153,8 @@ export const listing = (it: SuiteIt): void => {
       () =>
         Effect.gen(function* () {
           const { append, store, stream } = yield* scene("changes")
-          const first = Stream.runHead(store.changes)
+          // The first one of all comes when one begins to listen, to an empty log as well.
+          const first = Stream.runHead(Stream.filter(store.changes, (at) => at > 0))
           const listeners = yield* Effect.all([Effect.fork(first), Effect.fork(first)])
           // A hint may be missing while a listener is still being set up, so that one write is not enough.
           const writer = yield* Effect.fork(
