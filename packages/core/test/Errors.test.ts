@@ -6,7 +6,8 @@ import {
   HandlerError,
   ProjectionFailed,
   SerializationError,
-  StreamGap
+  StreamGap,
+  UnhandledEvent
 } from "@millrace/core/EngineError"
 import { describe as describeValue, invalid, InvalidArgument } from "@millrace/core/InvalidArgument"
 import { LeaseLost } from "@millrace/core/LeaseLost"
@@ -54,6 +55,7 @@ const engineErrors = [
   ...shared,
   new SerializationError({ eventType: "E", streamId, version, position, path: "data.a", reason: "missing" }),
   new HandlerError({ eventType: "E", streamId, position, cause }),
+  new UnhandledEvent({ eventType: "E", streamId, position }),
   new StreamGap({ streamId, expected: version, actual: version }),
   new CursorAheadOfLog({ cursor: position, head: Position.make(2) }),
   new ProjectionFailed({ projectionName: "totals", position, cause })
