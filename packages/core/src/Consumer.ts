@@ -126,17 +126,16 @@ export const open = <E, R>(
       effect: Effect.Effect<A, E, R>,
       done: (value: A) => ConsumerInput<E>,
       failed: (error: E) => ReadonlyArray<ConsumerInput<E>>,
-      broken: ReadonlyArray<ConsumerInput<E>> | (() => ReadonlyArray<ConsumerInput<E>>) = []
+      interrupted: () => ReadonlyArray<ConsumerInput<E>> = () => []
     ): Effect.Effect<void, never, R> =>
       Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(Effect.exit(restore(effect)), (exit) => {
           if (Exit.isSuccess(exit)) return tell(done(exit.value))
           const failure = Option.getOrUndefined(Cause.failureOption(exit.cause))
-          const given = typeof broken === "function" ? broken : () => broken
-          if (failure instanceof LeaseLost) return tellAll([{ _tag: "LeaseLost" }, ...given()])
+          if (failure instanceof LeaseLost) return tellAll([{ _tag: "LeaseLost" }, ...interrupted()])
           if (failure !== undefined) return tellAll(failed(failure))
           return Cause.isInterruptedOnly(exit.cause)
-            ? tellAll(given())
+            ? tellAll(interrupted())
             : Effect.asVoid(Deferred.failCause(ended, exit.cause as Cause.Cause<never>))
         })
       )
@@ -206,7 +205,7 @@ export const open = <E, R>(
               policy.chore,
               () => ({ _tag: "ChoreDone" }),
               (error) => [{ _tag: "Failed", error }, { _tag: "ChoreDone" }],
-              [{ _tag: "ChoreDone" }]
+              () => [{ _tag: "ChoreDone" }]
             )
           )
           return
@@ -235,24 +234,8 @@ export const open = <E, R>(
     /** The actor was stopped from elsewhere, and takes no more messages: what the machine still wants is done here. */
     const leaveAtOnce = Effect.gen(function* () {
       const left = [...advance({ _tag: "Stopped" })]
-      yield* FiberMap.clear(fibers)
-      if (state.acknowledging !== undefined) {
-        const stored = yield* Effect.either(
-          policy.acknowledge(state.acknowledging, state.head ?? state.cursor)
-        )
-        left.push(
-          ...advance(
-            stored._tag === "Right"
-              ? { _tag: "Acknowledged" }
-              : { _tag: "AcknowledgeFailed", error: stored.left }
-          )
-        )
-      }
-      if (state.handling > 0) left.push(...advance({ _tag: "Interrupted", finished: progress.finished }))
-      if (state.chore === "doing") left.push(...advance({ _tag: "ChoreDone" }))
-      for (let command = left.shift(); command !== undefined; command = left.shift()) {
-        if (command._tag === "Acknowledge") {
-          const stored = yield* Effect.either(policy.acknowledge(command.cursor, command.head))
+      const acknowledge = (cursor: Position, head: Position) =>
+        Effect.map(Effect.either(policy.acknowledge(cursor, head)), (stored) => {
           left.push(
             ...advance(
               stored._tag === "Right"
@@ -260,7 +243,15 @@ export const open = <E, R>(
                 : { _tag: "AcknowledgeFailed", error: stored.left }
             )
           )
-        } else if (command._tag === "End") reason = command.reason
+        })
+      yield* FiberMap.clear(fibers)
+      if (state.acknowledging !== undefined)
+        yield* acknowledge(state.acknowledging, state.head ?? state.cursor)
+      if (state.handling > 0) left.push(...advance({ _tag: "Interrupted", finished: progress.finished }))
+      if (state.chore === "doing") left.push(...advance({ _tag: "ChoreDone" }))
+      for (let command = left.shift(); command !== undefined; command = left.shift()) {
+        if (command._tag === "Acknowledge") yield* acknowledge(command.cursor, command.head)
+        else if (command._tag === "End") reason = command.reason
       }
       const why: StopReason<E> = reason ?? { _tag: "Shutdown" }
       yield* Deferred.succeed(ended, why)

@@ -100,18 +100,22 @@ export interface PartitionsOptions<R> {
   ) => Effect.Effect<RunningPartition, InvalidArgument | StoreUnavailable, Scope.Scope | R>
 }
 
-/** The partitions that this process has. */
-export interface RunningPartitions {
+/** A subscriber that runs in this process. */
+export interface RunningSubscriber {
+  /** This process among those that share the key. */
   readonly workerId: string
+  /** The partitions that this process has at the moment. */
   readonly status: Effect.Effect<ReadonlyArray<PartitionStatus>>
+  /** Why it ended: `Shutdown` after `stop` or the end of its scope, `Failed` when a partition failed. */
   readonly ended: Effect.Effect<StopReason<PartitionError>>
+  /** Finishes what is in hand, acknowledges it, gives the leases back, and ends. */
   readonly stop: Effect.Effect<StopReason<PartitionError>>
 }
 
 /** Competes for partitions and runs them until it is stopped, its scope closes, or one of them fails. */
 export const run = <R>(
   options: PartitionsOptions<R>
-): Effect.Effect<RunningPartitions, never, SubscriberStore | Scope.Scope | R> =>
+): Effect.Effect<RunningSubscriber, never, SubscriberStore | Scope.Scope | R> =>
   Effect.gen(function* () {
     const { key, partitions, startAt, ttl, workerId } = options
     const store = yield* SubscriberStore

@@ -6,6 +6,7 @@
  * and every other key flows on. What is to be parked is written before the slice counts as finished, so that a
  * cursor never passes an event that is neither handled nor parked.
  */
+import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -85,7 +86,7 @@ export const make = <E, R>(
       event: RecordedEvent,
       handler: EventHandler<E, R>,
       first: Effect.Effect<unknown, E, R> | undefined
-    ): Effect.Effect<void, Cause.Cause<unknown>, R> => {
+    ): Effect.Effect<unknown, E, R> => {
       let begun = first
       return Effect.suspend(() => {
         const effect = begun ?? handler(event, context)
@@ -93,8 +94,8 @@ export const make = <E, R>(
         return Effect.isEffect(effect) ? effect : Effect.void
       }).pipe(
         Effect.sandbox,
-        Effect.retry({ schedule: policy.retry, while: (cause) => mayTryAgain(cause) }),
-        Effect.asVoid
+        Effect.retry({ schedule: policy.retry, while: (cause) => endOf(cause) === undefined }),
+        Effect.unsandbox
       )
     }
 
@@ -112,9 +113,8 @@ export const make = <E, R>(
         event: RecordedEvent,
         cause: Cause.Cause<unknown>
       ): Effect.Effect<void, SliceError> => {
-        const lost = leaseLost(cause)
-        if (lost !== undefined) return Effect.fail(lost)
-        if (Cause.isInterruptedOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>)
+        const end = endOf(cause)
+        if (end !== undefined) return end
         const reason = Cause.squash(cause)
         if (policy.onPoison === "stop") return Effect.fail(handlerError(event, reason))
         if (policy.onPoison === "park") {
@@ -133,7 +133,7 @@ export const make = <E, R>(
         first: Effect.Effect<unknown, E, R> | undefined
       ): Effect.Effect<void, SliceError, R> =>
         Effect.matchCauseEffect(attempt(event, handler, first), {
-          onFailure: (cause) => poisoned(event, Cause.flatten(Cause.map(cause, asCause))),
+          onFailure: (cause) => poisoned(event, cause),
           onSuccess: () => {
             progress.finished++
             return Effect.void
@@ -170,21 +170,19 @@ export const make = <E, R>(
       })
 
       const writeParkings = Effect.suspend(() =>
-        parkings.length === 0
-          ? Effect.void
-          : Effect.tapError(
-              Effect.forEach(
-                pieces(parkings, parkingsMax),
-                (piece) => subscribers.park(lease, piece, { max: policy.parkedMax }),
-                {
-                  discard: true
-                }
-              ),
-              () =>
-                Effect.sync(() => {
-                  progress.finished = firstParking
-                })
-            )
+        Effect.tapError(
+          Effect.forEach(
+            Arr.chunksOf(parkings, parkingsMax),
+            (piece) => subscribers.park(lease, piece, { max: policy.parkedMax }),
+            {
+              discard: true
+            }
+          ),
+          () =>
+            Effect.sync(() => {
+              progress.finished = firstParking
+            })
+        )
       )
       return Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(Effect.exit(restore(loop)), (exit) =>
@@ -201,11 +199,9 @@ export const make = <E, R>(
         if (event !== undefined && handler !== undefined) {
           const exit = yield* Effect.exit(attempt(event, handler, undefined))
           if (Exit.isFailure(exit)) {
-            const cause = Cause.flatten(Cause.map(exit.cause, asCause))
-            const lost = leaseLost(cause)
-            if (lost !== undefined) return yield* lost
-            if (Cause.isInterruptedOnly(cause)) return yield* Effect.failCause(cause as Cause.Cause<never>)
-            yield* subscribers.repark(lease, { parkKey, position, reason: textOf(Cause.squash(cause)) })
+            const end = endOf(exit.cause)
+            if (end !== undefined) return yield* end
+            yield* subscribers.repark(lease, { parkKey, position, reason: textOf(Cause.squash(exit.cause)) })
             return false
           }
         }
@@ -279,17 +275,12 @@ const eventAt = (
     (page) => page.edges[0]?.node
   )
 
-/** A sandboxed failure is a cause in a cause. */
-const asCause = (error: unknown): Cause.Cause<unknown> => (Cause.isCause(error) ? error : Cause.fail(error))
-
-const leaseLost = (cause: Cause.Cause<unknown>): LeaseLost | undefined => {
+/** What ends the slice and is no fault of the event: the lease is lost, or the consumer is being stopped. */
+const endOf = (cause: Cause.Cause<unknown>): Effect.Effect<never, LeaseLost> | undefined => {
   const failure = Option.getOrUndefined(Cause.failureOption(cause))
-  return failure instanceof LeaseLost ? failure : undefined
+  if (failure instanceof LeaseLost) return Effect.fail(failure)
+  return Cause.isInterruptedOnly(cause) ? Effect.failCause(cause as Cause.Cause<never>) : undefined
 }
-
-/** Who lost the lease, or is being stopped, does not try again. */
-const mayTryAgain = (cause: Cause.Cause<unknown>): boolean =>
-  !Cause.isInterruptedOnly(cause) && leaseLost(cause) === undefined
 
 const handlerError = ({ position, streamId, type }: RecordedEvent, cause: unknown): HandlerError =>
   new HandlerError({ eventType: type, streamId, position, cause })
@@ -299,10 +290,3 @@ const unhandled = ({ position, streamId, type }: RecordedEvent): UnhandledEvent 
 
 /** What is kept of a failure for whoever looks at the parked events. */
 const textOf = (reason: unknown): string => (reason instanceof Error ? reason.message : String(reason))
-
-function pieces<A>(all: ReadonlyArray<A>, size: number): ReadonlyArray<ReadonlyArray<A>> {
-  if (all.length <= size) return [all]
-  const parts: Array<ReadonlyArray<A>> = []
-  for (let i = 0; i < all.length; i += size) parts.push(all.slice(i, i + size))
-  return parts
-}

@@ -30,11 +30,11 @@
  */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Num from "effect/Number"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { ActorRegistry } from "./ActorRegistry.js"
-import type { StopReason } from "./ConsumerMachine.js"
 import type { RecordedEvent } from "./Event.js"
 import type { EventFilter } from "./EventFilter.js"
 import { filtersFault } from "./EventFilter.js"
@@ -56,7 +56,7 @@ import type { RoutingKey } from "./RoutingKey.js"
 import type { OnPoison } from "./SliceHandler.js"
 import type { StoreUnavailable } from "./StoreUnavailable.js"
 import * as SubscriberPartition from "./SubscriberPartition.js"
-import type { PartitionError, PartitionStatus } from "./SubscriberPartition.js"
+import type { PartitionError } from "./SubscriberPartition.js"
 import { SubscriberStore } from "./SubscriberStore.js"
 import { textFault } from "./Text.js"
 import { vnodeCount } from "./Vnode.js"
@@ -98,25 +98,18 @@ export interface SubscriberOptions<E, R> {
   readonly pollInterval?: Duration.DurationInput | undefined
 }
 
+/** Which subscriber: what every process must say alike. */
+export type SubscriberName = Pick<SubscriberOptions<never, never>, "key" | "partitions">
+
 /** A subscriber, ready to be run. */
 export interface Subscriber<E = never, R = never> {
   readonly options: SubscriberOptions<E, R>
 }
 
+export type { RunningSubscriber } from "./Partitions.js"
+
 /** What a subscriber can be stopped by. */
 export type SubscriberError = PartitionError
-
-/** A subscriber that runs in this process. */
-export interface RunningSubscriber {
-  /** This process among those that share the key. */
-  readonly workerId: string
-  /** The partitions that this process has at the moment. */
-  readonly status: Effect.Effect<ReadonlyArray<PartitionStatus>>
-  /** Why it ended: `Shutdown` after `stop` or the end of its scope, `Failed` when a partition failed. */
-  readonly ended: Effect.Effect<StopReason<SubscriberError>>
-  /** Finishes what is in hand, acknowledges it, gives the leases back, and ends. */
-  readonly stop: Effect.Effect<StopReason<SubscriberError>>
-}
 
 /** A subscriber as a value; nothing runs. What is wrong with its options is told by `run` and `drain`. */
 export const make = <E = never, R = never>(options: SubscriberOptions<E, R>): Subscriber<E, R> => ({
@@ -124,9 +117,8 @@ export const make = <E = never, R = never>(options: SubscriberOptions<E, R>): Su
 })
 
 /** The keys of a subscriber's partitions in {@link SubscriberStore}. */
-export const partitionKeys = (
-  subscriber: Pick<SubscriberOptions<never, never>, "key" | "partitions">
-): ReadonlyArray<string> => Partitions.keysOf(subscriber.key, subscriber.partitions ?? 1)
+export const partitionKeys = (subscriber: SubscriberName): ReadonlyArray<string> =>
+  Partitions.keysOf(subscriber.key, subscriber.partitions ?? 1)
 
 /**
  * Runs it until it is stopped, its scope closes, or an event stops it. Partitions that are lost are competed for
@@ -138,7 +130,7 @@ export const run = <E, R>(
   subscriber: Subscriber<E, R>,
   options: { readonly workerId?: string | undefined } = {}
 ): Effect.Effect<
-  RunningSubscriber,
+  Partitions.RunningSubscriber,
   InvalidArgument | StoreUnavailable,
   EventStore | SubscriberStore | ActorRegistry | Scope.Scope | R
 > =>
@@ -195,35 +187,39 @@ export const drain = <E, R>(
         })
       )
     )
-    return counts.reduce((sum, count) => sum + count, 0)
+    return Num.sumAll(counts)
   })
 
 // ---- commands: from any process, whoever runs it ----
 
 /** Keeps all of its partitions from handling events, in every process, until `resume`. Gives false when none was ever run. */
 export const pause = (
-  subscriber: Pick<SubscriberOptions<never, never>, "key" | "partitions">
+  subscriber: SubscriberName
 ): Effect.Effect<boolean, InvalidArgument | StoreUnavailable, SubscriberStore> =>
-  onAll(subscriber, (store, key) => store.pause(key))
+  Effect.map(
+    onAll(subscriber, (store, key) => store.pause(key)),
+    (known) => known.includes(true)
+  )
 
 /** Lets it go on. Gives false when none of its partitions was ever run. */
 export const resume = (
-  subscriber: Pick<SubscriberOptions<never, never>, "key" | "partitions">
+  subscriber: SubscriberName
 ): Effect.Effect<boolean, InvalidArgument | StoreUnavailable, SubscriberStore> =>
-  onAll(subscriber, (store, key) => store.resume(key))
+  Effect.map(
+    onAll(subscriber, (store, key) => store.resume(key)),
+    (known) => known.includes(true)
+  )
 
 /** The events that are set aside, in order: at most `limit` (1 to 10 000, default 1 000) of each partition. */
 export const parked = (
-  subscriber: Pick<SubscriberOptions<never, never>, "key" | "partitions">,
+  subscriber: SubscriberName,
   options: { readonly parkKey?: string | undefined; readonly limit?: number | undefined } = {}
 ): Effect.Effect<ReadonlyArray<ParkedEvent>, InvalidArgument | StoreUnavailable, SubscriberStore> =>
-  Effect.flatMap(SubscriberStore, (store) =>
-    Effect.map(
-      Effect.forEach(partitionKeys(subscriber), (key) =>
-        store.parked(key, { parkKey: options.parkKey, limit: options.limit ?? 1_000 })
-      ),
-      (pages) => pages.flat()
-    )
+  Effect.map(
+    onAll(subscriber, (store, key) =>
+      store.parked(key, { parkKey: options.parkKey, limit: options.limit ?? 1_000 })
+    ),
+    (pages) => pages.flat()
   )
 
 /**
@@ -231,44 +227,37 @@ export const parked = (
  * whose first event fails again stays parked. Gives the number of events concerned.
  */
 export const retryParked = (
-  subscriber: Pick<SubscriberOptions<never, never>, "key" | "partitions">,
+  subscriber: SubscriberName,
   parkKey?: string
 ): Effect.Effect<number, InvalidArgument | StoreUnavailable, SubscriberStore> =>
   request(subscriber, "retry", parkKey)
 
 /** Has parked events forgotten, of one park key or all. Gives the number of events concerned. */
 export const dropParked = (
-  subscriber: Pick<SubscriberOptions<never, never>, "key" | "partitions">,
+  subscriber: SubscriberName,
   parkKey?: string
 ): Effect.Effect<number, InvalidArgument | StoreUnavailable, SubscriberStore> =>
   request(subscriber, "drop", parkKey)
 
 // ---- internal ----
 
-const onAll = (
-  subscriber: Pick<SubscriberOptions<never, never>, "key" | "partitions">,
-  act: (
-    store: SubscriberStore["Type"],
-    key: string
-  ) => Effect.Effect<boolean, InvalidArgument | StoreUnavailable>
-): Effect.Effect<boolean, InvalidArgument | StoreUnavailable, SubscriberStore> =>
+/** Does something with the key of each partition, in order. */
+const onAll = <A>(
+  subscriber: SubscriberName,
+  act: (store: SubscriberStore["Type"], key: string) => Effect.Effect<A, InvalidArgument | StoreUnavailable>
+): Effect.Effect<ReadonlyArray<A>, InvalidArgument | StoreUnavailable, SubscriberStore> =>
   Effect.flatMap(SubscriberStore, (store) =>
-    Effect.map(
-      Effect.forEach(partitionKeys(subscriber), (key) => act(store, key)),
-      (known) => known.includes(true)
-    )
+    Effect.forEach(partitionKeys(subscriber), (key) => act(store, key))
   )
 
 const request = (
-  subscriber: Pick<SubscriberOptions<never, never>, "key" | "partitions">,
+  subscriber: SubscriberName,
   what: "retry" | "drop",
   parkKey: string | undefined
 ): Effect.Effect<number, InvalidArgument | StoreUnavailable, SubscriberStore> =>
-  Effect.flatMap(SubscriberStore, (store) =>
-    Effect.map(
-      Effect.forEach(partitionKeys(subscriber), (key) => store.requestParked(key, what, parkKey)),
-      (counts) => counts.reduce((sum, count) => sum + count, 0)
-    )
+  Effect.map(
+    onAll(subscriber, (store, key) => store.requestParked(key, what, parkKey)),
+    Num.sumAll
   )
 
 const newWorkerId: Effect.Effect<string> = Effect.flatMap(EventIds, (ids) =>
