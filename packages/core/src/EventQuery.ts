@@ -67,6 +67,8 @@ export interface StreamInfo {
   readonly version: StreamVersion
   /** Whether it was deleted for good and refuses appends. */
   readonly tombstoned: boolean
+  /** Versions up to this one were deleted; 0 when nothing ever was. Those of its events are greater. */
+  readonly deletedThrough: StreamVersion
 }
 
 /** Which streams to list. */

@@ -78,6 +78,7 @@ export interface StreamRow {
   readonly streamId: string
   readonly version: number
   readonly tombstoned: boolean
+  readonly deletedThrough: number
 }
 
 /** Settings that every store has. */
@@ -168,7 +169,8 @@ const asInfos = (rows: ReadonlyArray<StreamRow>): ReadonlyArray<StreamInfo> =>
   rows.map((row) => ({
     streamId: row.streamId as StreamId,
     version: asVersion(row.version),
-    tombstoned: row.tombstoned
+    tombstoned: row.tombstoned,
+    deletedThrough: asVersion(row.deletedThrough)
   }))
 
 // ---- pages ----

@@ -290,8 +290,8 @@ class MemoryLog {
       .sort(compareStreamIds)
       .slice(0, limit)
       .map((streamId) => {
-        const { tombstoned, version } = this.streams.get(streamId)!
-        return { streamId, version, tombstoned }
+        const { rows, tombstoned, version } = this.streams.get(streamId)!
+        return { streamId, version, tombstoned, deletedThrough: version - rows.length }
       })
   }
 

@@ -117,17 +117,18 @@ const makeBackend = (consumers: Map<string, Consumer>): SubscriberStoreBackend =
   return {
     find: (key) => atNow((nowMs) => consumers.get(key)?.row(nowMs)),
 
-    take: ({ key, startAt, ttlMs, workerId }) =>
+    take: ({ above, key, startAt, ttlMs, workerId }) =>
       atNow((nowMs) => {
         const known = consumers.get(key)
         if (known === undefined) {
           const made = new Consumer(workerId, ttlMs, startAt, nowMs)
+          made.epoch = above + 1
           consumers.set(key, made)
           return grantOf(made)
         }
         const holder = Backend.holderOf(known.row(nowMs))
         if (holder !== undefined && holder !== workerId) return undefined
-        known.epoch++
+        known.epoch = Math.max(known.epoch, above) + 1
         known.workerId = workerId
         known.expiresAtMs = nowMs + ttlMs
         return grantOf(known)

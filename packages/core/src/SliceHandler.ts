@@ -6,24 +6,22 @@
  * and every other key flows on. What is to be parked is written before the slice counts as finished, so that a
  * cursor never passes an event that is neither handled nor parked.
  */
-import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
 import type * as Schedule from "effect/Schedule"
-import type { ReadError } from "./EngineError.js"
-import { HandlerError, UnhandledEvent } from "./EngineError.js"
+import type { HandlerError, ReadError } from "./EngineError.js"
+import { UnhandledEvent } from "./EngineError.js"
 import type { RecordedEvent } from "./Event.js"
 import type { EventHandler, HandlerContext } from "./EventHandler.js"
 import type { EventStore } from "./EventStore.js"
 import type { InvalidArgument } from "./InvalidArgument.js"
 import type { Lease } from "./Lease.js"
-import { LeaseLost } from "./LeaseLost.js"
-import * as Page from "./Page.js"
+import type { LeaseLost } from "./LeaseLost.js"
 import type { ParkedFull, Parking } from "./ParkedEvent.js"
-import { parkingsMax } from "./ParkedEvent.js"
-import type { Position } from "./Position.js"
+import * as ParkedKeys from "./ParkedKeys.js"
+import type { ParkedPlace } from "./ParkedKeys.js"
+import { handlerError, lossOf, reasonText } from "./ParkedKeys.js"
 import type { StoreUnavailable } from "./StoreUnavailable.js"
 import type { SubscriberStore } from "./SubscriberStore.js"
 
@@ -78,8 +76,9 @@ export const make = <E, R>(
   lease: Lease,
   { events: log, subscribers }: SliceStores
 ): Effect.Effect<SliceHandler<R>, InvalidArgument | StoreUnavailable> =>
-  Effect.map(loadParkedKeys(subscribers, lease.key), (parkedKeys) => {
+  Effect.map(ParkedKeys.make(log, subscribers, lease), (parked) => {
     const context: HandlerContext = { lease }
+    const parkedKeys = parked.keys
 
     /** Tries until it is done or the retries are used up. */
     const attempt = (
@@ -94,7 +93,7 @@ export const make = <E, R>(
         return Effect.isEffect(effect) ? effect : Effect.void
       }).pipe(
         Effect.sandbox,
-        Effect.retry({ schedule: policy.retry, while: (cause) => endOf(cause) === undefined }),
+        Effect.retry({ schedule: policy.retry, while: (cause) => lossOf(cause) === undefined }),
         Effect.unsandbox
       )
     }
@@ -113,12 +112,12 @@ export const make = <E, R>(
         event: RecordedEvent,
         cause: Cause.Cause<unknown>
       ): Effect.Effect<void, SliceError> => {
-        const end = endOf(cause)
-        if (end !== undefined) return end
+        const loss = lossOf(cause)
+        if (loss !== undefined) return loss
         const reason = Cause.squash(cause)
         if (policy.onPoison === "stop") return Effect.fail(handlerError(event, reason))
         if (policy.onPoison === "park") {
-          park(event, policy.parkKeyOf(event), textOf(reason))
+          park(event, policy.parkKeyOf(event), reasonText(reason))
           return Effect.logWarning(
             "event could not be handled, its key is set aside",
             handlerError(event, reason)
@@ -170,18 +169,10 @@ export const make = <E, R>(
       })
 
       const writeParkings = Effect.suspend(() =>
-        Effect.tapError(
-          Effect.forEach(
-            Arr.chunksOf(parkings, parkingsMax),
-            (piece) => subscribers.park(lease, piece, { max: policy.parkedMax }),
-            {
-              discard: true
-            }
-          ),
-          () =>
-            Effect.sync(() => {
-              progress.finished = firstParking
-            })
+        Effect.tapError(parked.park(parkings, policy.parkedMax), () =>
+          Effect.sync(() => {
+            progress.finished = firstParking
+          })
         )
       )
       return Effect.uninterruptibleMask((restore) =>
@@ -192,16 +183,22 @@ export const make = <E, R>(
     }
 
     /** Handles one parked event again; false when it failed and its key stays parked. */
-    const again = (parkKey: string, position: Position): Effect.Effect<boolean, SliceError, R> =>
+    const again = (
+      event: RecordedEvent | undefined,
+      { parkKey, position }: ParkedPlace
+    ): Effect.Effect<boolean, SliceError, R> =>
       Effect.gen(function* () {
-        const event = yield* eventAt(log, position)
         const handler = event === undefined ? undefined : policy.handlerOf(event)
         if (event !== undefined && handler !== undefined) {
           const exit = yield* Effect.exit(attempt(event, handler, undefined))
           if (Exit.isFailure(exit)) {
-            const end = endOf(exit.cause)
-            if (end !== undefined) return yield* end
-            yield* subscribers.repark(lease, { parkKey, position, reason: textOf(Cause.squash(exit.cause)) })
+            const loss = lossOf(exit.cause)
+            if (loss !== undefined) return yield* loss
+            yield* subscribers.repark(lease, {
+              parkKey,
+              position,
+              reason: reasonText(Cause.squash(exit.cause))
+            })
             return false
           }
         }
@@ -209,84 +206,14 @@ export const make = <E, R>(
         return true
       })
 
-    const serveKey = (parkKey: string, request: "retry" | "drop"): Effect.Effect<void, SliceError, R> =>
-      Effect.gen(function* () {
-        for (;;) {
-          const rows = yield* subscribers.parked(lease.key, { parkKey, limit: parkedPageRows })
-          if (rows.length === 0) {
-            parkedKeys.delete(parkKey)
-            return
-          }
-          for (const { position } of rows) {
-            if (request === "drop") yield* subscribers.unpark(lease, parkKey, position)
-            else if (!(yield* again(parkKey, position))) return
-          }
-        }
-      })
-
     return {
       handle,
       hasParked: () => parkedKeys.size > 0,
-      serveRequests: Effect.flatMap(
-        subscribers.parkedKeys(lease.key, { limit: parkedPageRows, requested: true }),
-        (keys) =>
-          Effect.forEach(
-            keys,
-            ({ parkKey, request }) => (request === undefined ? Effect.void : serveKey(parkKey, request)),
-            {
-              discard: true
-            }
-          )
-      )
+      serveRequests: parked.serve(again)
     }
   })
 
 // ---- internal ----
 
-const parkedPageRows = 100
-
-/** All of them: their number is bounded by what may be parked. */
-const loadParkedKeys = (
-  subscribers: SubscriberStore["Type"],
-  key: string
-): Effect.Effect<Set<string>, InvalidArgument | StoreUnavailable> =>
-  Effect.gen(function* () {
-    const keys = new Set<string>()
-    let after: string | undefined
-    for (;;) {
-      const page = yield* subscribers.parkedKeys(key, { after, limit: 1_000 })
-      for (const { parkKey } of page) keys.add(parkKey)
-      after = page[page.length - 1]?.parkKey
-      if (page.length < 1_000 || after === undefined) return keys
-    }
-  })
-
-/** The event at a position; undefined when it was deleted. */
-const eventAt = (
-  log: EventStore["Type"],
-  position: Position
-): Effect.Effect<RecordedEvent | undefined, ReadError> =>
-  Effect.map(
-    log.read({
-      page: Page.forward({ first: 1, after: (position - 1) as Position }),
-      upTo: position,
-      includeArchived: true
-    }),
-    (page) => page.edges[0]?.node
-  )
-
-/** What ends the slice and is no fault of the event: the lease is lost, or the consumer is being stopped. */
-const endOf = (cause: Cause.Cause<unknown>): Effect.Effect<never, LeaseLost> | undefined => {
-  const failure = Option.getOrUndefined(Cause.failureOption(cause))
-  if (failure instanceof LeaseLost) return Effect.fail(failure)
-  return Cause.isInterruptedOnly(cause) ? Effect.failCause(cause as Cause.Cause<never>) : undefined
-}
-
-const handlerError = ({ position, streamId, type }: RecordedEvent, cause: unknown): HandlerError =>
-  new HandlerError({ eventType: type, streamId, position, cause })
-
 const unhandled = ({ position, streamId, type }: RecordedEvent): UnhandledEvent =>
   new UnhandledEvent({ eventType: type, streamId, position })
-
-/** What is kept of a failure for whoever looks at the parked events. */
-const textOf = (reason: unknown): string => (reason instanceof Error ? reason.message : String(reason))

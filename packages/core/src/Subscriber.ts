@@ -31,8 +31,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Num from "effect/Number"
-import * as Option from "effect/Option"
-import * as Schedule from "effect/Schedule"
+import type * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { ActorRegistry } from "./ActorRegistry.js"
 import type { RecordedEvent } from "./Event.js"
@@ -40,7 +39,6 @@ import type { EventFilter } from "./EventFilter.js"
 import { filtersFault } from "./EventFilter.js"
 import type { EventHandler, EventHandlers } from "./EventHandler.js"
 import { choose } from "./EventHandler.js"
-import { EventIds } from "./EventIds.js"
 import { EventStore } from "./EventStore.js"
 import type { InvalidArgument } from "./InvalidArgument.js"
 import { invalid } from "./InvalidArgument.js"
@@ -53,6 +51,7 @@ import * as Partitions from "./Partitions.js"
 import { start } from "./Position.js"
 import type { Position } from "./Position.js"
 import type { RoutingKey } from "./RoutingKey.js"
+import { durationFault, newWorkerId, rangeFault, retryDefault } from "./RunSettings.js"
 import type { OnPoison } from "./SliceHandler.js"
 import type { StoreUnavailable } from "./StoreUnavailable.js"
 import * as SubscriberPartition from "./SubscriberPartition.js"
@@ -260,10 +259,6 @@ const request = (
     Num.sumAll
   )
 
-const newWorkerId: Effect.Effect<string> = Effect.flatMap(EventIds, (ids) =>
-  Effect.map(Effect.clock, (clock) => `worker-${ids.next(clock.unsafeCurrentTimeMillis())}`)
-)
-
 const startOf = (settings: {
   readonly startFrom: "beginning" | "end" | Position
 }): Effect.Effect<Position, StoreUnavailable, EventStore> =>
@@ -272,12 +267,6 @@ const startOf = (settings: {
     : settings.startFrom === "end"
       ? Effect.flatMap(EventStore, (store) => store.head)
       : Effect.succeed(settings.startFrom)
-
-/** 5 times, after 100 ms, doubling. */
-const retryDefault = Schedule.exponential("100 millis").pipe(
-  Schedule.jittered,
-  Schedule.intersect(Schedule.recurs(5))
-)
 
 /** The options with their defaults, or what is wrong with them. */
 const checked = <E, R>({
@@ -338,21 +327,4 @@ function faultOf(
     durationFault("pollInterval", options.pollInterval, { min: 1, max: 86_400_000 }) ??
     (filters === undefined ? undefined : filtersFault("filters", filters))
   )
-}
-
-const rangeFault = (field: string, value: number | undefined, max: number): InvalidArgument | undefined =>
-  value === undefined || (Number.isInteger(value) && value >= 1 && value <= max)
-    ? undefined
-    : invalid(field, `an integer of 1 to ${max}`, value)
-
-const durationFault = (
-  field: string,
-  value: Duration.DurationInput | undefined,
-  { max, min }: { readonly min: number; readonly max: number }
-): InvalidArgument | undefined => {
-  if (value === undefined) return undefined
-  const millis = Option.match(Duration.decodeUnknown(value), { onNone: () => NaN, onSome: Duration.toMillis })
-  return millis >= min && millis <= max
-    ? undefined
-    : invalid(field, `a duration of ${min} ms to ${max} ms`, value)
 }

@@ -1,13 +1,11 @@
 /**
- * One partition of a subscriber while this process has its lease: the consumer's machine with the policies of a
- * subscriber. The lease is renewed beside it, three times in a ttl; when that fails until the ttl has passed, the
- * lease counts as lost here, whatever the store says, because it may be another's by then.
+ * One partition of a subscriber while this process has its lease, which is kept beside it: the consumer's machine
+ * with the policies of a subscriber.
  */
 import * as Clock from "effect/Clock"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { ActorRegistry } from "./ActorRegistry.js"
 import * as Consumer from "./Consumer.js"
@@ -19,7 +17,8 @@ import type { VnodeRange } from "./EventQuery.js"
 import { EventStore } from "./EventStore.js"
 import type { InvalidArgument } from "./InvalidArgument.js"
 import type { Lease } from "./Lease.js"
-import { LeaseLost } from "./LeaseLost.js"
+import * as LeaseKeeper from "./LeaseKeeper.js"
+import type { LeaseLost } from "./LeaseLost.js"
 import { Position } from "./Position.js"
 import type { RoutingKey } from "./RoutingKey.js"
 import * as SliceHandler from "./SliceHandler.js"
@@ -69,43 +68,23 @@ export const open = <E, R>(
   Effect.gen(function* () {
     const events = yield* EventStore
     const subscribers = yield* SubscriberStore
-    const openedMs = yield* Clock.currentTimeMillis
-    let lease = given
+    const keeper = yield* LeaseKeeper.make(subscribers, given)
     let lastRecordedMs: number | undefined
-    yield* Effect.addFinalizer(() =>
-      Effect.catchAllCause(subscribers.release(lease), (cause) =>
-        Effect.logDebug("lease was not given back, it expires by itself", cause)
-      )
-    )
+    yield* Effect.addFinalizer(() => keeper.release)
     const slices = yield* SliceHandler.make(settings, given, { events, subscribers })
 
     /** Renews until the lease is lost; tells of pauses and of what was asked for parked events. */
     const control = (
       tell: Consumer.Tell<PartitionError>
-    ): Effect.Effect<never, LeaseLost | StoreUnavailable | InvalidArgument> => {
-      const everyMs = Math.max(10, Math.min(Duration.toMillis(settings.ttl) / 3, controlEveryMs))
-      let validFromMs = openedMs
-      const renew = Effect.gen(function* () {
-        const nowMs = yield* Clock.currentTimeMillis
-        const leftMs = validFromMs + Duration.toMillis(settings.ttl) - nowMs
-        lease = yield* subscribers.renew(lease).pipe(
-          Effect.retry({
-            schedule: Schedule.spaced(Duration.millis(everyMs / 4)),
-            while: (error) => error._tag === "StoreUnavailable" && error.transient
-          }),
-          Effect.timeoutFail({
-            duration: Duration.millis(Math.max(0, leftMs)),
-            onTimeout: () => new LeaseLost({ key: lease.key, holder: "" })
-          })
-        )
-        validFromMs = nowMs
-        if (lease.paused) yield* tell({ _tag: "Paused" })
-        if (!slices.hasParked()) return
-        const asked = yield* subscribers.parkedKeys(lease.key, { limit: 1, requested: true })
-        if (asked.length > 0) yield* tell({ _tag: "ChoreAsked" })
-      })
-      return Effect.forever(Effect.zipRight(Effect.sleep(Duration.millis(everyMs)), renew))
-    }
+    ): Effect.Effect<never, LeaseLost | StoreUnavailable | InvalidArgument> =>
+      keeper.keep((lease) =>
+        Effect.gen(function* () {
+          if (lease.paused) yield* tell({ _tag: "Paused" })
+          if (!slices.hasParked()) return
+          const asked = yield* subscribers.parkedKeys(lease.key, { limit: 1, requested: true })
+          if (asked.length > 0) yield* tell({ _tag: "ChoreAsked" })
+        })
+      )
 
     const consumer = yield* Consumer.open<PartitionError, R>({
       name: `subscriber/${given.key}/${given.epoch}`,
@@ -131,7 +110,7 @@ export const open = <E, R>(
       },
       acknowledge: (cursor, head) =>
         Effect.flatMap(Clock.currentTimeMillis, (nowMs) =>
-          subscribers.acknowledge(lease, cursor, {
+          subscribers.acknowledge(keeper.lease(), cursor, {
             events: Math.max(0, head - cursor),
             time:
               cursor >= head || lastRecordedMs === undefined
@@ -143,13 +122,8 @@ export const open = <E, R>(
       control
     })
     return {
-      status: Effect.map(consumer.status, (status) => ({ ...status, lease })),
+      status: Effect.map(consumer.status, (status) => ({ ...status, lease: keeper.lease() })),
       ended: consumer.ended,
       stop: consumer.stop
     }
   })
-
-// ---- internal ----
-
-/** Longest time between two looks for a pause or for what was asked. Unit: milliseconds. */
-const controlEveryMs = 1_000

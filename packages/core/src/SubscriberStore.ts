@@ -76,7 +76,8 @@ export class SubscriberStore extends Context.Tag("@millrace/core/SubscriberStore
 
     /**
      * Gives the key's lease to the worker, with a new epoch. The key is made when it is new, its cursor at
-     * `startAt` (default 0, the beginning); of a known one the cursor stays.
+     * `startAt` (default 0, the beginning); of a known one the cursor stays. The epoch is greater than any given
+     * out before, and than `above`, which a model that is kept elsewhere may have seen.
      *
      * A worker that asks again gets the lease at once, and with it the former one of the same worker is lost:
      * ids must be unique among those that run. `ttl`: 100 ms to 1 day. Fails with `LeaseHeld`: wait ttl / 10
@@ -85,7 +86,11 @@ export class SubscriberStore extends Context.Tag("@millrace/core/SubscriberStore
     readonly upsertSubscriber: (
       key: string,
       workerId: string,
-      options: { readonly ttl: Duration.DurationInput; readonly startAt?: Position | undefined }
+      options: {
+        readonly ttl: Duration.DurationInput
+        readonly startAt?: Position | undefined
+        readonly above?: Epoch | undefined
+      }
     ) => Effect.Effect<Lease, LeaseHeld | InvalidArgument | StoreUnavailable>
 
     /** The lease for another `ttl` from now on. Fails with `LeaseLost` (stop), also when it has just expired. */

@@ -56,6 +56,8 @@ export interface LeaseRequest {
   readonly ttlMs: number
   /** Where the cursor of a new key begins. */
   readonly startAt: number
+  /** The new epoch is greater than this one too. */
+  readonly above: number
 }
 
 /** A lease that was given or renewed. */
@@ -178,15 +180,18 @@ export const make = (backend: SubscriberStoreBackend): SubscriberStore["Type"] =
       checked(nameFault("key", key) ?? nameFault("workerId", workerId), () =>
         Effect.map(backend.find(key), (row) => holderOf(row) === workerId)
       ),
-    upsertSubscriber: (key, workerId, { startAt = 0 as Position, ttl }) => {
+    upsertSubscriber: (key, workerId, { above = 0, startAt = 0 as Position, ttl }) => {
       const ttlMs = ttlMsOf(ttl)
       return checked(
         nameFault("key", key) ??
           nameFault("workerId", workerId) ??
           (isTtl(ttlMs) ? undefined : invalid("ttl", "a duration of 100 milliseconds to 1 day", ttl)) ??
-          positionFault("startAt", startAt),
+          positionFault("startAt", startAt) ??
+          (isCount(above) && above < Number.MAX_SAFE_INTEGER
+            ? undefined
+            : invalid("above", "an epoch of 1 to 2^53 - 2", above)),
         () =>
-          Effect.map(take(backend, { key, workerId, ttlMs, startAt }, turnsMax), (grant) =>
+          Effect.map(take(backend, { key, workerId, ttlMs, startAt, above }, turnsMax), (grant) =>
             leaseOf({ key, workerId, ttlMs }, grant)
           )
       )

@@ -141,10 +141,11 @@ export const make = (
             limit
           ]),
           (rows) =>
-            rows.map(([streamId, version, tombstoned]) => ({
+            rows.map(([streamId, version, tombstoned, deletedThrough]) => ({
               streamId: streamId!,
               version: Number(version),
-              tombstoned: tombstoned === "t"
+              tombstoned: tombstoned === "t",
+              deletedThrough: Number(deletedThrough)
             }))
         ),
       head: headForRead,
@@ -294,7 +295,7 @@ const makeStatements = ({ q }: PgNames) => {
     // Deleted streams have no events and no tombstone; both bounds are in byte order.
     listStreams: named(
       "list",
-      `SELECT s.stream_id, s.version, s.tombstoned
+      `SELECT s.stream_id, s.version, s.tombstoned, s.base_version
        FROM ${q}.streams s
        WHERE s.stream_id >= $1 COLLATE "C"
          AND ($2::text IS NULL OR s.stream_id < $2 COLLATE "C")

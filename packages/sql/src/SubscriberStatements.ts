@@ -98,12 +98,14 @@ export const makeStatements = (sql: SqlClient.SqlClient, tables: SubscriberTable
       `.withoutTransform,
 
     /** Makes the lease, or gives one that is free, has ended or is the worker's own. No row: another one has it. */
-    takeLease: ({ key, ttlMs, workerId }: LeaseRequest, nowMs: number) =>
+    takeLease: ({ above, key, ttlMs, workerId }: LeaseRequest, nowMs: number) =>
       sql<StoredGrant>`
         INSERT INTO ${leases} AS kept (key, epoch, worker_id, expires_at)
-        VALUES (${key}, 1, ${workerId}, ${after(nowMs, ttlMs)})
+        VALUES (${key}, ${above + 1}, ${workerId}, ${after(nowMs, ttlMs)})
         ON CONFLICT (key) DO UPDATE
-          SET epoch = kept.epoch + 1, worker_id = excluded.worker_id, expires_at = ${after(nowMs, ttlMs)}
+          SET epoch = CASE WHEN kept.epoch < excluded.epoch THEN excluded.epoch ELSE kept.epoch + 1 END,
+            worker_id = excluded.worker_id,
+            expires_at = ${after(nowMs, ttlMs)}
           WHERE kept.worker_id IS NULL
              OR kept.worker_id = excluded.worker_id
              OR kept.expires_at <= ${now(nowMs)}

@@ -62,7 +62,12 @@ export const positionsOf = (filter: EventFilter): Query =>
   select("e.position", matching([filter]), {}, false, undefined)
 
 /** A row of {@link listStreams}. */
-export type ListedStream = readonly [streamId: string, version: number, tombstoned: 0 | 1]
+export type ListedStream = readonly [
+  streamId: string,
+  version: number,
+  tombstoned: 0 | 1,
+  deletedThrough: number
+]
 
 /** The streams of a listing, each a {@link ListedStream}. */
 export const listStreams = ({ after, limit, prefix }: StreamListing): Query => {
@@ -75,7 +80,7 @@ export const listStreams = ({ after, limit, prefix }: StreamListing): Query => {
   }
   params.push(limit)
   return {
-    sql: `SELECT stream_id, version, tombstoned FROM millrace_streams
+    sql: `SELECT stream_id, version, tombstoned, base_version FROM millrace_streams
           WHERE ${where.join(" AND ")} ORDER BY stream_id LIMIT ?`,
     params
   }

@@ -66,7 +66,12 @@ export const make = (
           return one("listStreams", (session) =>
             session
               .rows<ReadStatements.ListedStream>(sql, params)
-              .map(([streamId, version, tombstoned]) => ({ streamId, version, tombstoned: tombstoned === 1 }))
+              .map(([streamId, version, tombstoned, deletedThrough]) => ({
+                streamId,
+                version,
+                tombstoned: tombstoned === 1,
+                deletedThrough
+              }))
           )
         },
         head: one("head", Statements.head),

@@ -114,6 +114,21 @@ export const subscriberSuite = <E>(
         })
       )
 
+      it.effect("a handler that interrupts itself has failed, and is not handed the event for ever", () =>
+        Effect.gen(function* () {
+          const here = yield* scene("subscribed")
+          yield* here.append(here.stream("a"), "E0", "E1", "E2")
+          let tries = 0
+          const subscriber = subscribe(here, {
+            retry: Schedule.recurs(2),
+            onEvent: (event) => (event.type === "E1" ? (tries++, Effect.interrupt) : Effect.void)
+          })
+          const error = yield* Effect.flip(Effect.timeout(Subscriber.drain(subscriber), "20 seconds"))
+          assert.strictEqual(error._tag, "HandlerError")
+          assert.strictEqual(tries, 3)
+        })
+      )
+
       it.effect("stop: ends at the event that fails for good, with those before it acknowledged", () =>
         Effect.gen(function* () {
           const here = yield* scene("subscribed")

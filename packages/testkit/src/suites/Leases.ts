@@ -58,6 +58,21 @@ export const leases = <R>(it: SubscriberIt<R>): void => {
       })
     )
 
+    it.effect("an epoch is greater than the one that it is to be above, and never goes back", () =>
+      Effect.gen(function* () {
+        const { key, take } = yield* subscriberScene
+        const epochs: Array<number> = []
+        for (const above of [7, 3, 8, 20, undefined]) {
+          epochs.push((yield* take(key(), "w", { above: above as Epoch | undefined })).epoch)
+        }
+        assert.deepStrictEqual(epochs, [8, 9, 10, 21, 22])
+        for (const above of [-1, 0.5, Number.MAX_SAFE_INTEGER]) {
+          const error = yield* Effect.flip(take(key("other"), "w", { above: above as Epoch }))
+          assert.strictEqual(error._tag === "InvalidArgument" ? error.field : error._tag, "above")
+        }
+      })
+    )
+
     it.effect("a lease may last from 100 ms to a day", () =>
       Effect.gen(function* () {
         const { key, take } = yield* subscriberScene

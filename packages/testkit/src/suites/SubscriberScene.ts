@@ -6,7 +6,7 @@ import type { Vitest } from "@effect/vitest"
 import { assert } from "@effect/vitest"
 import { EventIds } from "@millrace/core/EventIds"
 import type { InvalidArgument } from "@millrace/core/InvalidArgument"
-import type { Lease } from "@millrace/core/Lease"
+import type { Epoch, Lease } from "@millrace/core/Lease"
 import type { LeaseHeld } from "@millrace/core/LeaseHeld"
 import type { ParkedEvent, Parking } from "@millrace/core/ParkedEvent"
 import type { Position } from "@millrace/core/Position"
@@ -34,7 +34,11 @@ export interface SubscriberScene {
   readonly take: (
     key: string,
     workerId: string,
-    options?: { readonly ttl?: Duration.DurationInput; readonly startAt?: Position }
+    options?: {
+      readonly ttl?: Duration.DurationInput
+      readonly startAt?: Position
+      readonly above?: Epoch | undefined
+    }
   ) => Effect.Effect<Lease, LeaseHeld | InvalidArgument | StoreUnavailable>
   /** A lease that has ended by itself. */
   readonly takeAndExpire: (
@@ -59,8 +63,8 @@ export const subscriberScene: Effect.Effect<SubscriberScene, never, SubscriberSt
     const ids = yield* EventIds
     const prefix = `sub-${ids.next(yield* Clock.currentTimeMillis)}-`
 
-    const take: SubscriberScene["take"] = (key, workerId, { startAt, ttl = "1 hour" } = {}) =>
-      store.upsertSubscriber(key, workerId, { ttl, startAt })
+    const take: SubscriberScene["take"] = (key, workerId, { above, startAt, ttl = "1 hour" } = {}) =>
+      store.upsertSubscriber(key, workerId, { ttl, startAt, above })
     const cursor: SubscriberScene["cursor"] = (key) =>
       Effect.map(
         store.getSubscriberCursor(key),
