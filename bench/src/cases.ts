@@ -4,11 +4,14 @@
  */
 import pg from "pg"
 import type { Case, Contestant, Goal } from "./contestant.js"
+import { latencyContestant } from "./latency/measure.js"
 import { pgAppendBatches, pgAppendHundred, pgAppendOne } from "./limits/pgAppend.js"
+import { pgConsume } from "./limits/pgConsume.js"
 import { loadBareLog, pgStreamBare } from "./limits/pgStream.js"
 import { sqliteAppendHundred, sqliteAppendOne, sqliteStreamBare } from "./limits/sqlite.js"
 import { memoryContestant } from "./memory/measure.js"
 import { emmettAppend, emmettStream } from "./peers/emmett.js"
+import { emmettConsume } from "./peers/emmettConsumer.js"
 import { messageDbAppend, messageDbAppendHundred, messageDbStream } from "./peers/messageDb.js"
 
 /** Names of the cases, in the order in which they run. */
@@ -27,6 +30,8 @@ export type CaseName =
   | "pg-checkpoint-streams"
   | "sqlite-checkpoint-advance"
   | "sqlite-checkpoint-streams"
+  | "pg-subscriber-catch-up"
+  | "pg-append-to-handler"
 
 /**
  * Millrace's own contestants of each case: usually one, `{ name: "ours", role: "ours", open }`. For
@@ -43,10 +48,11 @@ export const makeCases = (ours: Ours): ReadonlyArray<Case & { readonly name: Cas
 
 // ---- internal ----
 
-const times = (contestant: string, atLeast: number): Goal => ({
+const times = (contestant: string, atLeast: number, of?: string): Goal => ({
   kind: "timesContestant",
   contestant,
-  atLeast
+  atLeast,
+  ...(of === undefined ? {} : { of })
 })
 
 /** A plain loop is the limit; one that overlaps client and server, and two connections, are for comparison. */
@@ -189,5 +195,40 @@ const definitions: ReadonlyArray<Case & { readonly name: CaseName }> = [
         contestants: []
       }
     ]
-  })
+  }),
+  {
+    name: "pg-subscriber-catch-up",
+    group: "subscribe",
+    about:
+      "Postgres, a subscriber that adds drains 200 000 events (--quick: 20 000), Emmett's consumer 5 000 (1 000). Limit: keyset pages and JSON.parse",
+    unit: "events/s",
+    callers: 1,
+    goals: [times("limit", 0.65), times("limit", 0.65, "ours2000"), times("emmett", 30)],
+    contestants: [
+      emmettConsume(),
+      pgConsume({ name: "limit", role: "limit", reads: "event" }),
+      pgConsume({ name: "limitData", role: "reference", reads: "data" })
+    ]
+  },
+  {
+    name: "pg-append-to-handler",
+    group: "subscribe",
+    about:
+      "Postgres, an idle system: from the call of an append to the handler in another process. Limit: INSERT, NOTIFY, LISTEN and a SELECT",
+    unit: "µs",
+    callers: 1,
+    goals: [{ kind: "atMostTimesContestant", contestant: "limit", atMost: 2 }],
+    contestants: [
+      latencyContestant({
+        name: "notifyAlone",
+        role: "reference",
+        module: new URL("./latency/bareNotify.ts", import.meta.url)
+      }),
+      latencyContestant({
+        name: "limit",
+        role: "limit",
+        module: new URL("./latency/bareEvent.ts", import.meta.url)
+      })
+    ]
+  }
 ]

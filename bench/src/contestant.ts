@@ -52,14 +52,14 @@ export interface Outcome {
   readonly latenciesMs: ReadonlyArray<number>
 }
 
-export type Group = "append" | "read" | "project"
+export type Group = "append" | "read" | "project" | "subscribe"
 
 export interface Case {
   readonly name: string
   readonly group: Group
   /** One line for the reader: what is done, and what the limit is. */
   readonly about: string
-  readonly unit: "events/s" | "steps/s" | "MB over idle"
+  readonly unit: "events/s" | "steps/s" | "MB over idle" | "µs"
   readonly callers: number
   readonly goals: ReadonlyArray<Goal>
   readonly contestants: ReadonlyArray<Contestant>
@@ -69,6 +69,13 @@ export interface Case {
 
 /** What "ours" must reach. */
 export type Goal =
-  | { readonly kind: "timesContestant"; readonly contestant: string; readonly atLeast: number }
+  | {
+      readonly kind: "timesContestant"
+      readonly contestant: string
+      readonly atLeast: number
+      /** Who must reach it. Default: "ours". */
+      readonly of?: string
+    }
+  | { readonly kind: "atMostTimesContestant"; readonly contestant: string; readonly atMost: number }
   | { readonly kind: "p99"; readonly atMostMs: number }
   | { readonly kind: "value"; readonly below: number }

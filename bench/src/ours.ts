@@ -2,6 +2,7 @@
 import type { NewEvent } from "@millrace/core/Event"
 import { EventStore } from "@millrace/core/EventStore"
 import type { ProjectionCheckpointStore } from "@millrace/core/ProjectionCheckpointStore"
+import type { SubscriberStore } from "@millrace/core/SubscriberStore"
 import * as Postgres from "@millrace/postgres/Postgres"
 import * as Sqlite from "@millrace/sqlite/Sqlite"
 import * as SqlClient from "@effect/sql/SqlClient"
@@ -10,13 +11,15 @@ import { Effect, ManagedRuntime, Redacted, Stream } from "effect"
 import type { Ours } from "./cases.js"
 import type { Contestant, Place, Role } from "./contestant.js"
 import { driveCalls, driveEffects } from "./drive.js"
+import { latencyContestant } from "./latency/measure.js"
 import { memoryContestant } from "./memory/measure.js"
 import { eventType, payload, streamName } from "./payload.js"
 import { advanceAgainstSave, manyAgainstFew } from "./projections.js"
 import { checkedPass, readEvents, readStreams } from "./readCheck.js"
 import type { Pass } from "./readCheck.js"
+import { catchingUp } from "./subscribing.js"
 
-type Services = EventStore | ProjectionCheckpointStore | SqlClient.SqlClient
+type Services = EventStore | ProjectionCheckpointStore | SubscriberStore | SqlClient.SqlClient
 type Stores = (place: Place) => Promise<Layer.Layer<Services, unknown>>
 
 const postgres: Stores = async (place) => Postgres.layer({ url: Redacted.make(await place.database()) })
@@ -105,7 +108,10 @@ const sqliteAppend = (perCall: number): Contestant =>
   })
 
 /** Fills a log of `events` events: event i has data `payload(i)` and is in stream i modulo `readStreams`. */
-const load = (runtime: ManagedRuntime.ManagedRuntime<Services, unknown>, events: number): Promise<void> =>
+const load = <R>(
+  runtime: ManagedRuntime.ManagedRuntime<R | EventStore, unknown>,
+  events: number
+): Promise<void> =>
   runtime.runPromise(
     Effect.gen(function* () {
       const store = yield* EventStore
@@ -162,6 +168,14 @@ export const ours: Ours = {
   "pg-checkpoint-streams": manyAgainstFew(postgres),
   "sqlite-checkpoint-advance": advanceAgainstSave(sqlite),
   "sqlite-checkpoint-streams": manyAgainstFew(sqlite),
+  "pg-subscriber-catch-up": catchingUp({ stores: postgres, load }),
+  "pg-append-to-handler": [
+    latencyContestant({
+      name: "ours",
+      role: "ours",
+      module: new URL("./latency/ours.ts", import.meta.url)
+    })
+  ],
   "memory-stream": [
     memoryContestant({
       name: "ours",

@@ -31,8 +31,8 @@ export interface GoalReport {
 }
 
 export const toReport = (benchCase: Case, result: CaseResult): CaseReport => {
-  const lowerIsBetter = benchCase.unit === "MB over idle"
-  const digits = lowerIsBetter ? 1 : 0
+  const lowerIsBetter = benchCase.unit === "MB over idle" || benchCase.unit === "µs"
+  const digits = benchCase.unit === "MB over idle" ? 1 : 0
   const ours = result.contestants.find(({ role }) => role === "ours") ?? null
   const limit = result.contestants.find(({ role }) => role === "limit") ?? null
   const peers = result.contestants.filter(({ role }) => role === "peer")
@@ -114,12 +114,22 @@ const judge = (goal: Goal, result: CaseResult): GoalReport => {
   const ours = result.contestants.find(({ role }) => role === "ours")
   switch (goal.kind) {
     case "timesContestant": {
+      const who = goal.of === undefined ? ours : result.contestants.find(({ name }) => name === goal.of)
+      const other = result.contestants.find(({ name }) => name === goal.contestant)
+      const measured = ratio(who?.median ?? null, other?.median ?? null)
+      return {
+        goal: `${goal.of === undefined ? "" : `${goal.of} `}≥ ${goal.atLeast} × ${goal.contestant}`,
+        measured: rounded(measured),
+        ok: measured === null ? null : measured >= goal.atLeast
+      }
+    }
+    case "atMostTimesContestant": {
       const other = result.contestants.find(({ name }) => name === goal.contestant)
       const measured = ratio(ours?.median ?? null, other?.median ?? null)
       return {
-        goal: `≥ ${goal.atLeast} × ${goal.contestant}`,
+        goal: `≤ ${goal.atMost} × ${goal.contestant}`,
         measured: rounded(measured),
-        ok: measured === null ? null : measured >= goal.atLeast
+        ok: measured === null ? null : measured <= goal.atMost
       }
     }
     case "p99": {

@@ -5,6 +5,7 @@ import { ArgumentError, parseBenchArguments } from "../src/cliArguments.js"
 import type { Case, Contestant, Outcome } from "../src/contestant.js"
 import { driveCalls, driveEffects } from "../src/drive.js"
 import { amountSum, payload } from "../src/payload.js"
+import { ours } from "../src/ours.js"
 import { checkedPass } from "../src/readCheck.js"
 import { toJsonLine, toReport, toTable } from "../src/report.js"
 import { runCase } from "../src/run.js"
@@ -254,6 +255,48 @@ describe("report", () => {
     expect(report).toMatchObject({ ours: 20, ratioToBestPeer: 0.501, goals: [{ goal: "< 64", ok: true }] })
   })
 
+  it("of time on the way, less is better", () => {
+    const atMost: Case["goals"] = [{ kind: "atMostTimesContestant", contestant: "limit", atMost: 2 }]
+    const latencies: Case = { ...fakeCase([], atMost), unit: "µs" }
+    const report = (us: number) =>
+      toReport(latencies, {
+        name: "pg-append-to-handler",
+        contestants: [
+          result("ours", "ours", us),
+          result("a", "peer", 3000),
+          result("b", "peer", 4000),
+          result("limit", "limit", 500)
+        ]
+      })
+    expect(report(900.4)).toMatchObject({
+      ours: 900,
+      ratioToBestPeer: 0.3,
+      goals: [{ goal: "≤ 2 × limit", measured: 1.801, ok: true }]
+    })
+    expect(report(1001).goals[0]?.ok).toBe(false)
+    expect(toTable([report(1001)])).toContain("≤ 2 × limit")
+  })
+
+  it("a goal may be another contestant's", () => {
+    const both: Case["goals"] = [
+      { kind: "timesContestant", contestant: "limit", atLeast: 0.65 },
+      { kind: "timesContestant", contestant: "limit", atLeast: 0.65, of: "ours2000" }
+    ]
+    const report = toReport(fakeCase([], both), {
+      name: "pg-subscriber-catch-up",
+      contestants: [
+        result("ours", "ours", 50),
+        result("limit", "limit", 100),
+        result("ours2000", "reference", 80)
+      ]
+    })
+    expect(report.goals).toEqual([
+      { goal: "≥ 0.65 × limit", measured: 0.5, ok: false },
+      { goal: "ours2000 ≥ 0.65 × limit", measured: 0.8, ok: true }
+    ])
+    expect(toTable([report])).toContain("ours2000 ≥ 0.65 × limit")
+  })
+
   it("the table names every contestant, goal and verdict", () => {
     const table = toTable([toReport(fakeCase([], goals), measured)])
     for (const text of [
@@ -275,10 +318,14 @@ describe("arguments", () => {
   const cases = makeCases({})
   const parse = (...args: ReadonlyArray<string>) => parseBenchArguments(args, cases)
 
-  it("append and read each run their own cases", () => {
+  it("each group runs its own cases", () => {
     expect(parse("append").selection.map(({ benchCase }) => benchCase.name)).toContain("pg-append-256")
     expect(parse("read").selection.map(({ benchCase }) => benchCase.name)).toContain("pg-stream")
     expect(parse("read").selection.every(({ benchCase }) => benchCase.group === "read")).toBe(true)
+    expect(parse("subscribe", "--quick").selection.map(({ benchCase }) => benchCase.name)).toEqual([
+      "pg-subscriber-catch-up",
+      "pg-append-to-handler"
+    ])
   })
 
   it("--quick shortens, --rounds and --seconds win over it", () => {
@@ -309,9 +356,9 @@ describe("arguments", () => {
 
   it("a wrong argument says what is allowed", () => {
     const refused: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
-      [[], /append, read, project/],
-      [["write"], /append, read, project/],
-      [["append", "read"], /append, read, project/],
+      [[], /append, read, project, subscribe/],
+      [["write"], /append, read, project, subscribe/],
+      [["append", "read"], /append, read, project, subscribe/],
       [["append", "--fast"], /--fast/],
       [["append", "--rounds", "2"], /3 to 99/],
       [["append", "--rounds", "3.5"], /3 to 99/],
@@ -331,8 +378,17 @@ describe("arguments", () => {
       // In these both sides are ours.
       if (name === "pg-total-order-256" || group === "project") continue
       for (const goal of goals) {
-        if (goal.kind !== "timesContestant") continue
+        if (goal.kind !== "timesContestant" && goal.kind !== "atMostTimesContestant") continue
         expect(contestants.map((contestant) => contestant.name)).toContain(goal.contestant)
+      }
+    }
+  })
+
+  it("a goal that is not for ours is for a contestant of its case", () => {
+    for (const { contestants, goals } of makeCases(ours)) {
+      for (const goal of goals) {
+        if (goal.kind !== "timesContestant" || goal.of === undefined) continue
+        expect(contestants.map((contestant) => contestant.name)).toContain(goal.of)
       }
     }
   })

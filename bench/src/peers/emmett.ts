@@ -17,7 +17,10 @@ import type { Payload } from "../payload.js"
 import { checkedPass, readEvents, readStreams } from "../readCheck.js"
 import type { Pass } from "../readCheck.js"
 
-type Deposited = Event<"Deposited", { sequence: number; amount: number; account: string; note: string }>
+export type Deposited = Event<
+  "Deposited",
+  { sequence: number; amount: number; account: string; note: string }
+>
 
 /** `events` a call, each caller on its own stream. */
 export const emmettAppend = (events: number, poolSize = poolSizeDefault): Contestant => ({
@@ -44,7 +47,7 @@ export const emmettStream = (pageRows = pageRowsDefault): Contestant => ({
   name: "emmett",
   role: "peer",
   open: async (place) => {
-    const { connectionString, pool, store } = await openStore(place, poolSizeDefault)
+    const { connectionString, pool, store } = await openStore(place)
     await load(store)
     await pool.query("VACUUM ANALYZE")
     const reader = dumbo({ connectionString, pool })
@@ -69,6 +72,47 @@ export const emmettStream = (pageRows = pageRowsDefault): Contestant => ({
     }
   }
 })
+
+// ---- what all contestants of Emmett use ----
+
+/** An empty store with its own pool. */
+export const openStore = async (place: Place, poolSize = poolSizeDefault) => {
+  const connectionString = await place.database()
+  const pool = new pg.Pool({ connectionString, max: poolSize, types: emmettTypes })
+  pool.on("error", () => {})
+  const store = getPostgreSQLEventStore(connectionString, { connectionOptions: { pool } })
+  await store.schema.migrate()
+  return {
+    connectionString,
+    pool,
+    store,
+    count: async () => {
+      const result = await pool.query<{ count: string }>("SELECT count(*) FROM emt_messages")
+      return Number(result.rows[0]?.count)
+    }
+  }
+}
+
+export const close = async (store: PostgresEventStore, pool: pg.Pool): Promise<void> => {
+  await store.close()
+  await pool.end()
+}
+
+/**
+ * Every event of the reading cases (`events`: a multiple of their streams), stream by stream since one append is one stream, and by one writer: pages of
+ * `readMessagesBatch` are sorted by transaction but continue after a position, so that of what concurrent writers
+ * stored it skips some (208 of 200 000 with four writers).
+ */
+export const load = async (store: PostgresEventStore, events = readEvents): Promise<void> => {
+  const perStream = events / readStreams
+  for (let stream = 0; stream < readStreams; stream++) {
+    const ofStream = Array.from({ length: perStream }, (_, version): Deposited => {
+      const data: Payload = payload(version * readStreams + stream)
+      return { type: "Deposited", data: { ...data } }
+    })
+    await store.appendToStream(streamName(stream, "-"), ofStream)
+  }
+}
 
 // ---- internal ----
 
@@ -100,43 +144,5 @@ const emmettTypes = ((): pg.CustomTypesConfig => {
   } as pg.CustomTypesConfig
 })()
 
-const openStore = async (place: Place, poolSize: number) => {
-  const connectionString = await place.database()
-  const pool = new pg.Pool({ connectionString, max: poolSize, types: emmettTypes })
-  pool.on("error", () => {})
-  const store = getPostgreSQLEventStore(connectionString, { connectionOptions: { pool } })
-  await store.schema.migrate()
-  return {
-    connectionString,
-    pool,
-    store,
-    count: async () => {
-      const result = await pool.query<{ count: string }>("SELECT count(*) FROM emt_messages")
-      return Number(result.rows[0]?.count)
-    }
-  }
-}
-
-const close = async (store: PostgresEventStore, pool: pg.Pool): Promise<void> => {
-  await store.close()
-  await pool.end()
-}
-
 const someEvents = (first: number, count: number): Array<Deposited> =>
   Array.from({ length: count }, (_, index) => ({ type: "Deposited", data: { ...payload(first + index) } }))
-
-/**
- * Every event of the reading cases, stream by stream since one append is one stream, and by one writer: pages of
- * `readMessagesBatch` are sorted by transaction but continue after a position, so that of what concurrent writers
- * stored it skips some (208 of 200 000 with four writers).
- */
-const load = async (store: PostgresEventStore): Promise<void> => {
-  const perStream = readEvents / readStreams
-  for (let stream = 0; stream < readStreams; stream++) {
-    const events = Array.from({ length: perStream }, (_, version): Deposited => {
-      const data: Payload = payload(version * readStreams + stream)
-      return { type: "Deposited", data: { ...data } }
-    })
-    await store.appendToStream(streamName(stream, "-"), events)
-  }
-}

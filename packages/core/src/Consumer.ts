@@ -46,8 +46,8 @@ export interface ConsumerPolicy<E, R> {
   readonly bounds: ConsumerBounds
   /** Longest time without a look for something new. */
   readonly pollInterval: Duration.Duration
-  /** Says that there may be something new. */
-  readonly hints: Stream.Stream<unknown>
+  /** Says that there may be something new, with the head as it is then. */
+  readonly hints: Stream.Stream<Position>
   /** Where it stands. */
   readonly acquire: Effect.Effect<{ readonly cursor: Position; readonly paused: boolean }, E, R>
   readonly read: (after: Position, head: Position | undefined) => Effect.Effect<LogPage, E, R>
@@ -152,7 +152,7 @@ export const open = <E, R>(
           )
           fork(
             "hints",
-            Stream.runForEach(policy.hints, () => tell({ _tag: "Hinted" }))
+            Stream.runForEach(policy.hints, (head) => tell({ _tag: "Hinted", head }))
           )
           fork("poll", Effect.repeat(tell({ _tag: "Hinted" }), Schedule.spaced(policy.pollInterval)))
           fork(

@@ -15,7 +15,8 @@
  *  3. The cursor is moved to what is finished, never beyond: to the end of a page only when all of the page is
  *     done, and then also past events that the consumer did not want, so that they are never looked at again.
  *  4. Reading goes on while there is more, without waiting; at the head nothing is read until a hint came. A hint
- *     that comes while a read is under way leads to another read.
+ *     that comes while a read is under way leads to another read. One that brings a head farther on than the
+ *     known one is taken at its word, and the log is read up to there without asking it for its head again.
  *  5. After a pause, a stop or a lost lease no new slice is begun. What is finished is acknowledged on every way
  *     out but the lost lease, where somebody else moves the cursor.
  *  6. At most two pages are held, and at most one read, one slice and one acknowledgement are under way.
@@ -58,8 +59,8 @@ export type ConsumerInput<Error> =
   | { readonly _tag: "Acknowledged" }
   /** The cursor could not be stored, and will not be tried again. */
   | { readonly _tag: "AcknowledgeFailed"; readonly error: Error }
-  /** There may be something new. */
-  | { readonly _tag: "Hinted" }
+  /** There may be something new; `head`: where the head was when it was said. */
+  | { readonly _tag: "Hinted"; readonly head?: Position | undefined }
   /** Somebody asked for something to be done between two slices. */
   | { readonly _tag: "ChoreAsked" }
   | { readonly _tag: "ChoreDone" }
@@ -177,7 +178,7 @@ function take<Error>(
     case "PageRead":
       state.reading = false
       state.after = input.page.through
-      state.head = input.page.head
+      if (state.head === undefined || input.page.head > state.head) state.head = input.page.head
       if (state.page === undefined) state.page = input.page
       else state.ahead = input.page
       return
@@ -198,7 +199,9 @@ function take<Error>(
       state.unacknowledged = state.unacknowledgedBeyond
       return
     case "Hinted":
-      state.hinted = true
+      if (state.head !== undefined && input.head !== undefined && input.head > state.head)
+        state.head = input.head
+      else state.hinted = true
       return
     case "ChoreAsked":
       if (state.chore === "none") state.chore = "asked"

@@ -122,8 +122,8 @@ export class EventStore extends Context.Tag("@millrace/core/EventStore")<
     readonly head: Effect.Effect<Position, StoreUnavailable>
 
     /**
-     * A hint when one begins to listen, and after each commit, here or in another process: a position that
-     * may be new. Hints may come late or coalesce, and one may be missing after a connection was lost, so they
+     * A hint when one begins to listen, and after each commit, here or in another process: the head as it was then,
+     * up to which a reader may read. Hints may come late or coalesce, and one may be missing after a connection was lost, so they
      * are never the only way to learn: poll as well.
      */
     readonly changes: Stream.Stream<Position>

@@ -134,7 +134,7 @@ describe("ConsumerMachine", () => {
           else if (act === "chore") world.tell({ _tag: "ChoreAsked" })
           else if (act === "grow") {
             world.head = Math.min(60, world.head + 7)
-            world.tell({ _tag: "Hinted" })
+            world.tell({ _tag: "Hinted", head: world.head as Position })
           } else world.answer(act as Command["_tag"])
         }
         world.tell({ _tag: "Hinted" })
@@ -208,6 +208,17 @@ describe("ConsumerMachine", () => {
     expect(world.inHand).toEqual([])
     world.tell({ _tag: "Hinted" })
     expect(world.inHand.map((command) => command._tag)).toEqual(["Read"])
+  })
+
+  it("a hint that says the head is read up to without asking for it, an old one is a look", () => {
+    const world = new World([1], 4, 10, 10)
+    world.settle()
+    world.head = 6
+    world.tell({ _tag: "Hinted", head: 6 as Position })
+    expect(world.inHand).toEqual([{ _tag: "Read", after: 4, head: 6 }])
+    world.settle()
+    world.tell({ _tag: "Hinted", head: 5 as Position })
+    expect(world.inHand).toEqual([{ _tag: "Read", after: 6, head: undefined }])
   })
 
   it("a hint that comes during a read leads to another one", () => {

@@ -127,7 +127,7 @@ export const make = (
     )
 
     // --- listen: a connection of its own, for as long as it lives; then another ---
-    const listening = listenOnce(options, channel, {
+    const listening = listenOnce(pool, options, channel, {
       onNotification: () => {
         if (subscribers > 0) signals.unsafeOffer(undefined)
       },
@@ -178,6 +178,7 @@ export const make = (
 
 /** Listens until the connection ends; fails with why. Succeeds never. */
 const listenOnce = (
+  pool: PgPool,
   options: PgWakeUpsOptions,
   channel: string,
   on: { readonly onNotification: () => void; readonly onConnected: () => void }
@@ -208,10 +209,11 @@ const listenOnce = (
       )
       yield* Effect.tryPromise({ try: () => client.connect(), catch: storeUnavailable("listen") })
       yield* Effect.tryPromise({
+        // From another connection: through a pooler one and the same might get an answer of its own.
         try: () =>
           client
             .query(`LISTEN ${pg.escapeIdentifier(channel)}`)
-            .then(() => client.query("SELECT pg_notify($1, '')", [channel])),
+            .then(() => pool.pool.query("SELECT pg_notify($1, '')", [channel])),
         catch: storeUnavailable("listen")
       })
       // Through a pooler in transaction mode LISTEN succeeds and nothing ever arrives.

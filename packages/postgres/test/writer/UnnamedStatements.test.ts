@@ -75,6 +75,13 @@ const forget = ({ sql }: Opened, connections: number) =>
     })
   )
 
+/** Whether it knows the setting; an older one refuses to start with it. */
+const knowsNamedStatements = (binary: string): boolean => {
+  const version = execFileSync(binary, ["--version"], { encoding: "utf8" })
+  const [, major, minor] = /PgBouncer (\d+)\.(\d+)/.exec(version) ?? []
+  return Number(major) > 1 || Number(minor) >= 21
+}
+
 const throughPooler = (url: string, direct: string, chance: Chance) =>
   Effect.gen(function* () {
     const opened = yield* Effect.forEach([1, 2], () => open(url, { listen: true }))
@@ -245,8 +252,7 @@ listen_port = ${port}
 auth_type = any
 pool_mode = transaction
 default_pool_size = 5
-max_prepared_statements = 0
-unix_socket_dir =
+${knowsNamedStatements(binary) ? "max_prepared_statements = 0\n" : ""}unix_socket_dir =
 `
     )
     chmodSync(folder, 0o755)
