@@ -25,6 +25,7 @@ export const house: House = {
           "EventId",
           "EventIds",
           "EventQuery",
+          "FoldSample",
           "InvalidArgument",
           "Lease",
           "LeaseHeld",
@@ -33,11 +34,15 @@ export const house: House = {
           "ParkedEvent",
           "Position",
           "PreparedWrite",
+          "Projection",
           "ProjectionArguments",
           "ProjectionCheckpoint",
+          "ProjectionErrors",
           "ReadPlan",
+          "RebuildProgress",
           "Repeat",
           "RoutingKey",
+          "RunSettings",
           "StoreUnavailable",
           "StreamId",
           "StreamVersion",
@@ -53,6 +58,7 @@ export const house: House = {
           "ActorRegistry",
           "EventCodec",
           "EventStore",
+          "ModelStore",
           "ProjectionCheckpointStore",
           "SnapshotStore",
           "SubscriberStore"
@@ -63,18 +69,38 @@ export const house: House = {
         modules: [
           "Actor",
           "EventStoreBackend",
+          "LeaseKeeper",
+          "ParkedKeys",
           "ProjectionCheckpointStoreBackend",
+          "ProjectionSlices",
+          "SharedScan",
           "SliceHandler",
           "SnapshotStoreBackend",
+          "StreamContinuity",
           "SubscriberStoreBackend"
         ]
       },
-      { name: "runners", modules: ["Consumer", "Partitions", "Subscriber", "SubscriberPartition"] },
+      {
+        name: "runners",
+        modules: [
+          "Consumer",
+          "Partitions",
+          "ProjectionCatchUp",
+          "ProjectionRun",
+          "ProjectionRunner",
+          "ProjectionSession",
+          "ProjectionWorker",
+          "Rebuild",
+          "Subscriber",
+          "SubscriberPartition"
+        ]
+      },
       {
         name: "layers",
         modules: [
           "Memory",
           "MemoryEventStore",
+          "MemoryModelStore",
           "MemoryProjectionCheckpointStore",
           "MemorySnapshotStore",
           "MemorySubscriberStore"

@@ -9,25 +9,31 @@ import { EventStore } from "./EventStore.js"
 import type { EventStoreSettings } from "./EventStoreBackend.js"
 import type { InvalidArgument } from "./InvalidArgument.js"
 import * as MemoryEventStore from "./MemoryEventStore.js"
+import * as MemoryModelStore from "./MemoryModelStore.js"
 import * as MemoryProjectionCheckpointStore from "./MemoryProjectionCheckpointStore.js"
 import * as MemorySnapshotStore from "./MemorySnapshotStore.js"
 import * as MemorySubscriberStore from "./MemorySubscriberStore.js"
+import { ModelStore } from "./ModelStore.js"
 import { ProjectionCheckpointStore } from "./ProjectionCheckpointStore.js"
 import { SnapshotStore } from "./SnapshotStore.js"
 import { SubscriberStore } from "./SubscriberStore.js"
 
 /**
  * An empty log and an empty snapshot store, which belong together: deleting or erasing events removes the
- * snapshots of their streams. Fails with `InvalidArgument` when a setting is out of range.
+ * snapshots of their streams; and checkpoints with the models that they are of. Fails with `InvalidArgument` when a setting is out of range.
  */
 export const layer = (
   settings: EventStoreSettings = {}
-): Layer.Layer<EventStore | SnapshotStore | SubscriberStore | ProjectionCheckpointStore, InvalidArgument> =>
+): Layer.Layer<
+  EventStore | SnapshotStore | SubscriberStore | ProjectionCheckpointStore | ModelStore,
+  InvalidArgument
+> =>
   Layer.effectContext(
     Effect.gen(function* () {
       const snapshots = yield* MemorySnapshotStore.make
       const subscribers = yield* MemorySubscriberStore.make
-      const projections = yield* MemoryProjectionCheckpointStore.make
+      const checkpoints = yield* MemoryProjectionCheckpointStore.makeCheckpoints
+      const models = yield* MemoryModelStore.make(checkpoints)
       const events = yield* MemoryEventStore.make({
         ...settings,
         onForget: snapshots.forget,
@@ -36,7 +42,8 @@ export const layer = (
       return Context.make(EventStore, events).pipe(
         Context.add(SnapshotStore, snapshots.store),
         Context.add(SubscriberStore, subscribers.store),
-        Context.add(ProjectionCheckpointStore, projections)
+        Context.add(ProjectionCheckpointStore, checkpoints.store),
+        Context.add(ModelStore, models)
       )
     })
   )

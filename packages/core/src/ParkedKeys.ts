@@ -15,7 +15,7 @@ import type { InvalidArgument } from "./InvalidArgument.js"
 import { LeaseLost } from "./LeaseLost.js"
 import type { Lease } from "./Lease.js"
 import * as Page from "./Page.js"
-import type { ParkedFull, Parking } from "./ParkedEvent.js"
+import type { ParkedEvent, ParkedFull, Parking } from "./ParkedEvent.js"
 import { parkingsMax } from "./ParkedEvent.js"
 import type { Position } from "./Position.js"
 import type { StoreUnavailable } from "./StoreUnavailable.js"
@@ -93,6 +93,20 @@ export const lossOf = (cause: Cause.Cause<unknown>): Effect.Effect<never, LeaseL
   const failure = Option.getOrUndefined(Cause.failureOption(cause))
   return failure instanceof LeaseLost ? Effect.fail(failure) : undefined
 }
+
+/** Everything that is parked under a key, in the order of park keys and positions: bounded by what may be parked. */
+export const allParked = (
+  subscribers: SubscriberStore["Type"],
+  key: string
+): Effect.Effect<ReadonlyArray<ParkedEvent>, InvalidArgument | StoreUnavailable> =>
+  Effect.gen(function* () {
+    const all: Array<ParkedEvent> = []
+    for (;;) {
+      const page = yield* subscribers.parked(key, { after: all[all.length - 1], limit: 1_000 })
+      all.push(...page)
+      if (page.length < 1_000) return all
+    }
+  })
 
 /** The failure of a handler, with its event. */
 export const handlerError = ({ position, streamId, type }: RecordedEvent, cause: unknown): HandlerError =>

@@ -10,10 +10,12 @@ import { EventStore } from "@millrace/core/EventStore"
 import * as EventStoreBackend from "@millrace/core/EventStoreBackend"
 import type { InvalidArgument } from "@millrace/core/InvalidArgument"
 import { invalid } from "@millrace/core/InvalidArgument"
+import { ModelStore } from "@millrace/core/ModelStore"
 import { ProjectionCheckpointStore } from "@millrace/core/ProjectionCheckpointStore"
 import { SnapshotStore } from "@millrace/core/SnapshotStore"
 import { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import { SubscriberStore } from "@millrace/core/SubscriberStore"
+import * as SqlModelStore from "@millrace/sql/SqlModelStore"
 import * as SqlProjectionCheckpointStore from "@millrace/sql/SqlProjectionCheckpointStore"
 import * as SqlSnapshotStore from "@millrace/sql/SqlSnapshotStore"
 import * as SqlSubscriberStore from "@millrace/sql/SqlSubscriberStore"
@@ -72,6 +74,7 @@ export type PostgresServices =
   | SnapshotStore
   | SubscriberStore
   | ProjectionCheckpointStore
+  | ModelStore
   | SqlClient.SqlClient
   | PgClient.PgClient
 
@@ -161,15 +164,23 @@ const make = (
     const projections = yield* SqlProjectionCheckpointStore.make({ schema, storeUnavailable }).pipe(
       Effect.provideService(SqlClient.SqlClient, client)
     )
+    const owns = (connection: unknown) => pool.owns((connection as { readonly pg?: unknown }).pg)
+    const models = yield* SqlModelStore.make({
+      schema,
+      checkpoints: projections,
+      storeUnavailable,
+      owns
+    }).pipe(Effect.provideService(SqlClient.SqlClient, client))
     const subscribers = yield* SqlSubscriberStore.make({
       schema,
       storeUnavailable,
-      owns: (connection) => pool.owns((connection as { readonly pg?: unknown }).pg)
+      owns
     }).pipe(Effect.provideService(SqlClient.SqlClient, client))
     return Context.make(EventStore, events).pipe(
       Context.add(SnapshotStore, snapshots),
       Context.add(SubscriberStore, subscribers.store),
       Context.add(ProjectionCheckpointStore, projections),
+      Context.add(ModelStore, models),
       Context.add(SqlClient.SqlClient, client as SqlClient.SqlClient),
       Context.add(PgClient.PgClient, client)
     )

@@ -13,10 +13,12 @@ import * as EventStoreBackend from "@millrace/core/EventStoreBackend"
 import type { EventStoreSettings } from "@millrace/core/EventStoreBackend"
 import { invalid } from "@millrace/core/InvalidArgument"
 import type { InvalidArgument } from "@millrace/core/InvalidArgument"
+import { ModelStore } from "@millrace/core/ModelStore"
 import { ProjectionCheckpointStore } from "@millrace/core/ProjectionCheckpointStore"
 import { SnapshotStore } from "@millrace/core/SnapshotStore"
 import type { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import { SubscriberStore } from "@millrace/core/SubscriberStore"
+import * as SqlModelStore from "@millrace/sql/SqlModelStore"
 import * as SqlProjectionCheckpointStore from "@millrace/sql/SqlProjectionCheckpointStore"
 import * as SqlSnapshotStore from "@millrace/sql/SqlSnapshotStore"
 import * as SqlSubscriberStore from "@millrace/sql/SqlSubscriberStore"
@@ -64,7 +66,7 @@ export interface SqliteOptions extends EventStoreSettings {
 
 /** What the layer gives. */
 export type SqliteServices =
-  EventStore | SnapshotStore | SubscriberStore | ProjectionCheckpointStore | SqlClient.SqlClient
+  EventStore | SnapshotStore | SubscriberStore | ProjectionCheckpointStore | ModelStore | SqlClient.SqlClient
 
 /**
  * Opens the file and gives the stores that live in it.
@@ -125,6 +127,11 @@ const make = (
       SqlClient.SqlClient,
       database.client
     )
+    const models = yield* Effect.provideService(
+      SqlModelStore.make({ prefix: "millrace_", checkpoints: projections, storeUnavailable }),
+      SqlClient.SqlClient,
+      database.client
+    )
     const subscribers = yield* Effect.provideService(
       SqlSubscriberStore.make({ tablePrefix: "millrace_", storeUnavailable }),
       SqlClient.SqlClient,
@@ -134,6 +141,7 @@ const make = (
       Context.add(SnapshotStore, snapshots),
       Context.add(SubscriberStore, subscribers.store),
       Context.add(ProjectionCheckpointStore, projections),
+      Context.add(ModelStore, models),
       Context.add(SqlClient.SqlClient, database.client)
     )
   })

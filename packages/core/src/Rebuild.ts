@@ -1,0 +1,411 @@
+/**
+ * Builds the model of a projection anew from the log.
+ *
+ * Beside the live one (`shadow`), while that one serves and goes on:
+ *
+ *     lease on building ─▶ resume, or a new generation ─▶ drain to the head ─▶ verify ─▶ swap ──▶ done
+ *                                                             ▲                           │
+ *                                                             └──── the live one is ahead ┘
+ *
+ * Invariants
+ *
+ *  1. Readers see the live model of before or that of after. The swap is refused while the live one is ahead, so
+ *     that they never see an older one.
+ *  2. Nothing but the swap touches the live model: a crash before it leaves it as it was, and what was built is
+ *     gone on with by the next rebuild of the same version.
+ *  3. One builds at a time, by a lease; one that was overtaken cannot commit, and cannot swap.
+ *  4. It ends: after a few tries the live one is held back by a greater epoch, for as long as its runner needs to
+ *     take a new lease.
+ *
+ * Or in its place (`inPlace`): model and checkpoint are emptied in one transaction and filled again while readers
+ * look on. For models that are not the store's, and where there is no room for two.
+ */
+import * as Arr from "effect/Array"
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
+import { FoldSample } from "./FoldSample.js"
+import type { InvalidArgument } from "./InvalidArgument.js"
+import { invalid } from "./InvalidArgument.js"
+import type { Epoch } from "./Lease.js"
+import { LeaseLost } from "./LeaseLost.js"
+import type { Generation, Model, Swapped } from "./ModelStore.js"
+import { ShadowUnsupported } from "./ModelStore.js"
+import { parkingsMax } from "./ParkedEvent.js"
+import * as ParkedKeys from "./ParkedKeys.js"
+import { start } from "./Position.js"
+import type { Position } from "./Position.js"
+import type { Projection } from "./Projection.js"
+import { drain } from "./ProjectionCatchUp.js"
+import type { RebuildError } from "./ProjectionErrors.js"
+import { VerificationFailed } from "./ProjectionErrors.js"
+import type { RunSettings, Services, Session } from "./ProjectionSession.js"
+import * as ProjectionSession from "./ProjectionSession.js"
+import type { KnownCursors } from "./ProjectionSlices.js"
+import { readPages } from "./ProjectionWorker.js"
+import type { Counting, OnProgress } from "./RebuildProgress.js"
+import * as RebuildProgress from "./RebuildProgress.js"
+import { rangeFault } from "./RunSettings.js"
+import type { StreamId } from "./StreamId.js"
+import type { StreamVersion } from "./StreamVersion.js"
+
+/** How a model is rebuilt; everything has a default. */
+export interface RebuildOptions extends ProjectionSession.ProjectionRunOptions {
+  /** Default: `shadow`. */
+  readonly mode?: "shadow" | "inPlace" | undefined
+  /** Whether what an interrupted rebuild has built is thrown away. Default: false, it is gone on with. */
+  readonly fresh?: boolean | undefined
+  /** Whether the model that was live is kept, for `rollBack`. Default: true. Only the last one is. */
+  readonly keepFormer?: boolean | undefined
+  /** Told of progress ten times a second, and at the end. */
+  readonly onProgress?: OnProgress | undefined
+  /**
+   * A look at what was built, before it takes the live one's place: the message of what is wrong with it, or
+   * nothing. `table` gives the names of the built tables, `count` the number of rows. Folds are verified without.
+   */
+  readonly verify?:
+    | ((built: {
+        readonly table: (name: string) => string
+        readonly count: number
+      }) => Effect.Effect<string | undefined, unknown>)
+    | undefined
+}
+
+/** What a rebuild did. */
+export interface Rebuilt {
+  readonly projectionName: string
+  /** Events handled by this call. */
+  readonly processed: number
+  /** Where the model stands. */
+  readonly position: Position
+  /** How it was verified: a second fold of a sample, the check that was given, or that there are rows at all. */
+  readonly verified: "fold" | "check" | "count" | "none"
+}
+
+/** Rebuilds a model as the options say. */
+export const rebuild = <E, R>(
+  services: Services,
+  projection: Projection<E, R>,
+  settings: RunSettings,
+  options: RebuildOptions
+): Effect.Effect<Rebuilt, RebuildError, R> =>
+  options.mode === "inPlace"
+    ? inPlace(services, projection, settings, options)
+    : building(services, projection, settings, options, undefined)
+
+/**
+ * Builds beside the live model and takes its place: `from` is the former model, for going back, else the one that
+ * an interrupted rebuild has left, or a new one.
+ */
+export const building = <E, R>(
+  services: Services,
+  projection: Projection<E, R>,
+  settings: RunSettings,
+  options: RebuildOptions,
+  from: Generation | undefined
+): Effect.Effect<Rebuilt, RebuildError, R> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const { models } = services
+      if (isElsewhere(projection))
+        return yield* new ShadowUnsupported({
+          projectionName: projection.name,
+          reason: "the model is not in the model store; rebuild it in place"
+        })
+      const key = ProjectionSession.buildKey(projection.name)
+      const seen = yield* models.generations(projection)
+      const highest = Math.max(
+        0,
+        ...[seen.building, seen.former].map((one) => (Option.isSome(one) ? one.value.generation : 0))
+      )
+      // The lease comes first: nobody else is at the generation that is opened, or thrown away, under it. So what
+      // there is is looked at again; what was seen before may have been swapped in by whoever had the lease.
+      const right = yield* ProjectionSession.lease(services, key, settings, highest as Epoch)
+      const { building: left, former } = yield* models.generations(projection)
+      if (from !== undefined && !Option.exists(former, (one) => one.generation === from.generation))
+        return yield* new LeaseLost({ key, holder: "" })
+      const usable = from ?? (options.fresh === true ? undefined : resumable(projection, left))
+      if (Option.isSome(left) && left.value.generation !== usable?.generation)
+        yield* models.discard(projection, left.value.generation)
+      const generation = usable?.generation ?? right.lease().epoch
+      const model = yield* models.open(projection, generation)
+      const info = yield* model.claim(right.lease().epoch)
+      const known: KnownCursors = { at: info.position, cursors: new Map<StreamId, StreamVersion>() }
+      const counting = yield* RebuildProgress.make(
+        projection.name,
+        info.position,
+        options.onProgress ?? (() => Effect.void)
+      )
+      const session: Session = { keeper: right, info }
+      const work = build(services, {
+        projection,
+        model,
+        session,
+        known,
+        counting,
+        generation,
+        settings,
+        options
+      })
+      const kept = Effect.raceFirst(
+        work,
+        right.keep(() => Effect.void)
+      )
+      return yield* told(counting, kept)
+    })
+  )
+
+/** Empties the live model and fills it again. */
+const inPlace = <E, R>(
+  services: Services,
+  projection: Projection<E, R>,
+  settings: RunSettings,
+  options: RebuildOptions
+): Effect.Effect<Rebuilt, RebuildError, R> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const { log, models } = services
+      const model = yield* models.open(projection)
+      yield* models.empty(projection)
+      const counting = yield* RebuildProgress.make(
+        projection.name,
+        start,
+        options.onProgress ?? (() => Effect.void)
+      )
+      const head = yield* log.head
+      counting.towards(head)
+      const key = ProjectionSession.liveKey(projection.name)
+      /** Whoever has the live lease fills it: this call, or the process that runs the projection anyway. */
+      const fill: Effect.Effect<void, RebuildError, R> = Effect.scoped(
+        Effect.gen(function* () {
+          const session = yield* ProjectionSession.take(services, model, key, settings)
+          const known: KnownCursors = {
+            at: session.info.position,
+            cursors: new Map<StreamId, StreamVersion>()
+          }
+          yield* drain(services, {
+            actorName: `rebuild/${projection.name}/${session.keeper.lease().epoch}`,
+            projection,
+            model,
+            session,
+            known,
+            settings,
+            heedsPause: false,
+            drainTo: head,
+            committed: (events) => counting.count(events.length, known.at)
+          })
+        })
+      ).pipe(Effect.catchTags({ LeaseHeld: () => awaitOther, LeaseLost: () => awaitOther }))
+      const awaitOther: Effect.Effect<void, RebuildError, R> = Effect.suspend(() =>
+        Effect.flatMap(Effect.zipRight(Effect.sleep(lookEvery), model.info), (info) => {
+          const position = Option.match(info, { onNone: () => start, onSome: (one) => one.position })
+          counting.count(0, position)
+          return position >= head ? Effect.void : fill
+        })
+      )
+      return yield* told(
+        counting,
+        Effect.map(fill, () => rebuilt(projection, counting, head, "none"))
+      )
+    })
+  )
+
+// ---- internal: building ----
+
+interface Building<E, R> {
+  readonly projection: Projection<E, R>
+  readonly model: Model<R>
+  readonly session: Session
+  readonly known: KnownCursors
+  readonly counting: Counting
+  readonly generation: number
+  readonly settings: RunSettings
+  readonly options: RebuildOptions
+}
+
+/** Drains, verifies and swaps until the live model is not ahead any more. */
+const build = <E, R>(services: Services, parts: Building<E, R>): Effect.Effect<Rebuilt, RebuildError, R> =>
+  Effect.gen(function* () {
+    const { counting, known, projection, session } = parts
+    const { log } = services
+    const sample = yield* sampleUpTo(services, projection, known.at, parts.settings.batchSize)
+    const epoch = session.keeper.lease().epoch
+    let verified: Rebuilt["verified"] | undefined
+    let target = yield* log.head
+    for (let turn = 1; ; turn++) {
+      counting.towards(target)
+      yield* drain(services, {
+        ...parts,
+        actorName: `rebuild/${projection.name}/${epoch}/${turn}`,
+        heedsPause: false,
+        drainTo: target,
+        committed: (events) => {
+          sample?.add(events)
+          counting.count(events.length, known.at)
+        }
+      })
+      verified ??= yield* verify(services, parts, sample)
+      const swapped = yield* cutOver(services, parts)
+      if (swapped._tag === "Swapped") return rebuilt(projection, counting, known.at, verified)
+      if (turn >= swapTurns) yield* holdBack(services, projection)
+      const head = yield* log.head
+      target = head > swapped.live ? head : swapped.live
+    }
+  })
+
+/**
+ * Swaps. What is set aside belongs to a model: that of the former one was handled again by the new one, and is
+ * forgotten; what the new one has set aside becomes the live one's. That needs the live lease, so that a projection
+ * with parked events must not be running elsewhere at this moment (`LeaseHeld`).
+ */
+const cutOver = <E, R>(
+  services: Services,
+  { generation, options, projection, session, settings }: Building<E, R>
+): Effect.Effect<Swapped, RebuildError> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const { models, subscribers } = services
+      const right = session.keeper.lease()
+      const key = ProjectionSession.liveKey(projection.name)
+      const former = yield* ParkedKeys.allParked(subscribers, key)
+      const built = yield* ParkedKeys.allParked(subscribers, right.key)
+      const swap = models.swap(projection, generation, {
+        epoch: right.epoch,
+        keepFormer: options.keepFormer ?? true
+      })
+      if (former.length === 0 && built.length === 0) return yield* swap
+      const keeper = yield* ProjectionSession.lease(services, key, settings)
+      return yield* Effect.uninterruptible(
+        Effect.tap(swap, ({ _tag }) =>
+          _tag === "Behind"
+            ? Effect.void
+            : Effect.gen(function* () {
+                const live = keeper.lease()
+                for (const row of former) yield* subscribers.unpark(live, row.parkKey, row.position)
+                for (const piece of Arr.chunksOf(built, parkingsMax))
+                  yield* subscribers.park(live, piece, { max: settings.parkedMax })
+                for (const row of built) yield* subscribers.unpark(right, row.parkKey, row.position)
+              })
+        )
+      )
+    })
+  )
+
+/** Takes the live model's epoch away from whoever runs it: it must take a new lease, and does not commit meanwhile. */
+const holdBack = (
+  { models }: Services,
+  projection: Projection<unknown, unknown>
+): Effect.Effect<void, RebuildError> =>
+  Effect.scoped(
+    Effect.gen(function* () {
+      const live = yield* models.open(projection)
+      const info = yield* live.info
+      const epoch = Option.flatMap(info, (one) => one.epoch)
+      yield* live.claim((Option.getOrElse(epoch, () => 0) + 1) as Epoch)
+    })
+  )
+
+/** Looks at what was built. What is wrong is thrown away, so that the next rebuild begins anew. */
+const verify = <E, R>(
+  { models }: Services,
+  { generation, model, options, projection }: Building<E, R>,
+  sample: FoldSample<unknown> | undefined
+): Effect.Effect<Rebuilt["verified"], RebuildError> =>
+  Effect.gen(function* () {
+    const count = yield* model.count
+    const check = options.verify
+    let fault: string | undefined
+    if (sample !== undefined) fault = sample.fault(yield* model.rows(sample.keys))
+    if (fault === undefined && check !== undefined)
+      fault = yield* Effect.suspend(() => check({ table: model.table, count })).pipe(
+        Effect.catchAllCause((cause) => Effect.succeed(`the check failed: ${Cause.pretty(cause)}`))
+      )
+    if (fault !== undefined) {
+      yield* models.discard(projection, generation)
+      return yield* new VerificationFailed({ projectionName: projection.name, reason: fault })
+    }
+    if (check !== undefined) return "check"
+    if (sample !== undefined) return "fold"
+    yield* Effect.logWarning("the rebuilt model was not checked, only its rows counted: give a verify", {
+      projection: projection.name,
+      rows: count
+    })
+    return "count"
+  })
+
+/** The second fold, up to where the model that is gone on with stands. */
+const sampleUpTo = (
+  { log, subscribers }: Services,
+  { filters, name, routingKey, strength }: Projection<unknown, unknown>,
+  position: Position,
+  batchSize: number
+): Effect.Effect<FoldSample<unknown> | undefined, RebuildError> =>
+  Effect.gen(function* () {
+    if (strength._tag !== "Fold") return undefined
+    const sample = new FoldSample<unknown>(strength)
+    if (position === start) return sample
+    const parked = yield* ParkedKeys.allParked(subscribers, ProjectionSession.buildKey(name))
+    const without = new Set(parked.map((row) => row.position))
+    let after = start
+    while (after < position) {
+      const page = yield* readPages(log, { after, limit: batchSize, filters, routingKey })
+      sample.add(page.events.filter((event) => event.position <= position && !without.has(event.position)))
+      if (page.through <= after) break
+      after = page.through
+    }
+    return sample
+  })
+
+// ---- internal: small ----
+
+/** Most rebuilds at once. */
+export const rebuildsMax = 32
+
+/** Tries before the live one is held back. */
+const swapTurns = 5
+
+/** Between two looks at a model that another process fills. */
+const lookEvery = Duration.millis(100)
+
+const rebuilt = (
+  { name }: Projection<unknown, unknown>,
+  counting: Counting,
+  position: Position,
+  verified: Rebuilt["verified"]
+): Rebuilt => ({ projectionName: name, processed: counting.processed(), position, verified })
+
+/** What an interrupted rebuild of the same version has left. */
+const resumable = (
+  { version }: Projection<unknown, unknown>,
+  left: Option.Option<Generation>
+): Generation | undefined =>
+  Option.getOrUndefined(Option.filter(left, (one) => Option.contains(one.version, version)))
+
+const isElsewhere = ({ strength }: Projection<unknown, unknown>): boolean =>
+  strength._tag !== "Fold" && strength.place === "elsewhere"
+
+/** Tells of progress while it works, and of the end. */
+const told = <A, E, R>(counting: Counting, work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.raceFirst(work, counting.telling).pipe(
+    Effect.onExit((exit) =>
+      counting.tell(Exit.isSuccess(exit) ? { done: true } : { done: false, error: Cause.squash(exit.cause) })
+    )
+  )
+
+/** What is wrong with a list of projections: a name that is there twice. */
+export const namesFault = (
+  projections: ReadonlyArray<Projection<unknown, unknown>>
+): InvalidArgument | undefined => {
+  const names = projections.map(({ name }) => name)
+  const twice = names.find((name, index) => names.indexOf(name) !== index)
+  return twice === undefined ? undefined : invalid("projections", "each name once", twice)
+}
+
+/** What is wrong with the number of rebuilds at once, or with the list of projections. */
+export const concurrentFault = (
+  projections: ReadonlyArray<Projection<unknown, unknown>>,
+  concurrency: number | undefined
+): InvalidArgument | undefined =>
+  namesFault(projections) ?? rangeFault("concurrency", concurrency, rebuildsMax)

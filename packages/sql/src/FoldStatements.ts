@@ -1,0 +1,162 @@
+/**
+ * The SQL that reads and writes the rows of one fold's table. The texts are made once for a table and have one
+ * parameter for each column, however many rows there are.
+ *
+ * On Postgres the rows of a page and the step of its checkpoint are one statement, which is the transaction: the
+ * function that moves checkpoints says whether the step is made, and the rows are written only then.
+ *
+ * Hot: once a page. Columns go as typed arrays.
+ */
+import type { AdvanceRequest, StoredInstead } from "@millrace/core/ProjectionCheckpointStoreBackend"
+import type * as SqlClient from "@effect/sql/SqlClient"
+import type { SqlError } from "@effect/sql/SqlError"
+import * as Effect from "effect/Effect"
+import type { FoldTable } from "./FoldTable.js"
+import type { CheckpointPlace, Integer } from "./ModelStatements.js"
+import { columnTypes, placed, quoted } from "./ModelStatements.js"
+
+/** A row as the driver gives it: the key, and a value for each column. */
+export type StoredRow = { readonly key: string } & Readonly<Record<string, unknown>>
+
+/** What a page does to the rows. */
+export interface FoldChange {
+  readonly keys: ReadonlyArray<string>
+  /** For each of `keys` the values of its columns. */
+  readonly values: ReadonlyArray<ReadonlyArray<unknown>>
+  readonly removed: ReadonlyArray<string>
+}
+
+/** What {@link makeStatements} gives. */
+export interface FoldStatements {
+  /** The rows of these keys. */
+  readonly load: (keys: ReadonlyArray<string>) => Effect.Effect<ReadonlyArray<StoredRow>, SqlError>
+  /** A page of rows in byte order of their keys. */
+  readonly list: (after: string, limit: number) => Effect.Effect<ReadonlyArray<StoredRow>, SqlError>
+  /**
+   * Writes and removes rows: `together` with the step of the checkpoint, in one statement that does nothing and
+   * gives what is stored where the step is not made; or `apart`, in a transaction that makes the step.
+   */
+  readonly write:
+    | {
+        readonly _tag: "Together"
+        readonly change: (
+          change: FoldChange,
+          request: AdvanceRequest
+        ) => Effect.Effect<StoredInstead | undefined, SqlError>
+      }
+    | { readonly _tag: "Apart"; readonly change: (change: FoldChange) => Effect.Effect<void, SqlError> }
+}
+
+/** The statements for the table under the name that it has here. */
+export const makeStatements = (
+  sql: SqlClient.SqlClient,
+  place: CheckpointPlace,
+  { columns }: FoldTable,
+  table: string
+): FoldStatements => {
+  const isPostgres = sql.onDialectOrElse({ pg: () => true, orElse: () => false })
+  const types = columnTypes(sql)
+  const names = columns.map(({ name }) => quoted(name))
+  const insert = `INSERT INTO ${quoted(table)} (key, ${names.join(", ")})`
+  const update = `ON CONFLICT (key) DO UPDATE SET ${names.map((name) => `${name} = excluded.${name}`).join(", ")}`
+  const selected = columns.map(({ kind, name }) =>
+    isPostgres && kind === "json" ? `${quoted(name)}::text AS ${quoted(name)}` : quoted(name)
+  )
+  const select = `SELECT key, ${selected.join(", ")} FROM ${quoted(table)}`
+  const rows = (text: string, values: ReadonlyArray<unknown>) =>
+    sql.unsafe<StoredRow>(text, values).withoutTransform
+
+  if (!isPostgres) {
+    const among = "(SELECT value FROM json_each(?))"
+    const given = columns.map((_, at) => `value ->> ${at + 1}`)
+    return {
+      load: (keys) => rows(`${select} WHERE key IN ${among}`, [JSON.stringify(keys)]),
+      list: (after, limit) => rows(`${select} WHERE key > ? ORDER BY key LIMIT ?`, [after, limit]),
+      write: {
+        _tag: "Apart",
+        change: ({ keys, removed, values }) =>
+          Effect.zipRight(
+            keys.length === 0
+              ? Effect.void
+              : sql.unsafe(
+                  `${insert} SELECT value ->> 0, ${given.join(", ")} FROM json_each(?) WHERE true ${update}`,
+                  [JSON.stringify(keys.map((key, at) => [key, ...values[at]!]))]
+                ),
+            removed.length === 0
+              ? Effect.void
+              : Effect.asVoid(
+                  sql.unsafe(`DELETE FROM ${quoted(table)} WHERE key IN ${among}`, [JSON.stringify(removed)])
+                )
+          )
+      }
+    }
+  }
+
+  /** A page's rows as a table of their own, whose parameters begin with number `first`. */
+  const given = (first: number) => {
+    const arrays = columns.map(
+      ({ kind }, at) => `$${first + 1 + at}::${kind === "json" ? "text" : types[kind]}[]`
+    )
+    return `unnest($${first}::text[], ${arrays.join(", ")}) AS g (k, ${columns.map((_, at) => `c${at}`).join(", ")})`
+  }
+  const values = columns.map(({ kind }, at) => (kind === "json" ? `g.c${at}::json` : `g.c${at}`)).join(", ")
+  const together = `
+    WITH step AS MATERIALIZED (
+      SELECT advanced, stored_position, stored_epoch, other_id, other_version
+      FROM ${placed(place, "advance_projection")}($1, $2, $3, $4, $5, $6::text[], $7::bigint[], $8::bigint[])
+    ), removed AS (
+      DELETE FROM ${quoted(table)} WHERE key = ANY($9::text[]) AND (SELECT step.advanced FROM step)
+    ), kept AS (
+      ${insert} SELECT g.k, ${values} FROM step CROSS JOIN ${given(10)} WHERE step.advanced ${update}
+    )
+    SELECT * FROM step
+  `
+  const arraysOf = ({ keys, values }: FoldChange): ReadonlyArray<unknown> => [
+    keys,
+    ...columns.map((_, at) => values.map((row) => row[at]))
+  ]
+  return {
+    load: (keys) => rows(`${select} WHERE key = ANY($1::text[])`, [keys]),
+    list: (after, limit) => rows(`${select} WHERE key > $1 ORDER BY key LIMIT $2`, [after, limit]),
+    write: {
+      _tag: "Together",
+      change: (given, { epoch, expected, moves, name, position, revision }) =>
+        Effect.map(
+          sql.unsafe<StoredAdvance>(together, [
+            name,
+            expected,
+            position,
+            epoch ?? null,
+            revision ?? null,
+            moves.map(({ streamId }) => streamId),
+            moves.map(({ before }) => before),
+            moves.map(({ after }) => after),
+            given.removed,
+            ...arraysOf(given)
+          ]).withoutTransform,
+          ([row]) => insteadOf(row!)
+        )
+    }
+  }
+}
+
+// ---- internal ----
+
+/** What the function says. */
+interface StoredAdvance {
+  readonly advanced: boolean
+  readonly stored_position: Integer
+  readonly stored_epoch: Integer
+  readonly other_id: string | null
+  readonly other_version: Integer | null
+}
+
+const insteadOf = (row: StoredAdvance): StoredInstead | undefined =>
+  row.advanced
+    ? undefined
+    : {
+        position: Number(row.stored_position),
+        epoch: Number(row.stored_epoch),
+        stream:
+          row.other_id === null ? undefined : { streamId: row.other_id, version: Number(row.other_version) }
+      }
