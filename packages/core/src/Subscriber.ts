@@ -101,7 +101,7 @@ export interface SubscriberOptions<E, R> {
 export type SubscriberName = Pick<SubscriberOptions<never, never>, "key" | "partitions">
 
 /** A subscriber, ready to be run. */
-export interface Subscriber<E = never, R = never> {
+export interface Subscriber<E = never, R = never> extends SubscriberName {
   readonly options: SubscriberOptions<E, R>
 }
 
@@ -112,6 +112,8 @@ export type SubscriberError = PartitionError
 
 /** A subscriber as a value; nothing runs. What is wrong with its options is told by `run` and `drain`. */
 export const make = <E = never, R = never>(options: SubscriberOptions<E, R>): Subscriber<E, R> => ({
+  key: options.key,
+  partitions: options.partitions,
   options
 })
 

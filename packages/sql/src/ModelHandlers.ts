@@ -89,12 +89,15 @@ const unsupported = ({ names, projectionName }: HandlerTables): ShadowUnsupporte
         : "its handlers did not ask context.table for the name of any of their tables"
   })
 
+/**
+ * What a cause means. Whoever is interrupted from outside never comes here: a handler that interrupts itself has
+ * failed, and would else be handed its event for ever.
+ */
 const failureOf = <E>(
   event: RecordedEvent,
   cause: Cause.Cause<E>,
   { storeUnavailable }: HandlerTables
 ): Cause.Cause<HandlersFailure> => {
-  if (Cause.isInterruptedOnly(cause)) return cause as Cause.Cause<never>
   const reason: unknown = Cause.squash(cause)
   if (reason instanceof LeaseLost) return Cause.fail(reason)
   if (reason instanceof StoreUnavailable && reason.transient) return Cause.fail(reason)
