@@ -24,6 +24,7 @@ export const house: House = {
           "EventHandler",
           "EventId",
           "EventIds",
+          "EventLoop",
           "EventQuery",
           "FoldSample",
           "InvalidArgument",

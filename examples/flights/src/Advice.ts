@@ -1,12 +1,29 @@
-/** What to do next about each thing that can go wrong: the second line of every error message. */
+/** What to say of each thing that can go wrong: what it was, and what to do next. */
 import type { SerializationError } from "@millrace/core/EngineError"
-import type { StoreUnavailable } from "@millrace/core/StoreUnavailable"
+import type { InvalidArgument } from "@millrace/core/InvalidArgument"
+import type { CatchUpError, RebuildError } from "@millrace/core/ProjectionErrors"
+import { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import type { WriteError } from "@millrace/core/WriteError"
+import type { AlertError } from "./Alerts.js"
 import type { DatasetUnreadable } from "./Dataset.js"
 import type { DataFolderUnusable, StoreNotOpened } from "./Stores.js"
 
 export type FlightsError =
-  DatasetUnreadable | DataFolderUnusable | StoreNotOpened | StoreUnavailable | SerializationError | WriteError
+  | DatasetUnreadable
+  | DataFolderUnusable
+  | StoreNotOpened
+  | SerializationError
+  | WriteError
+  | AlertError
+  | CatchUpError
+  | RebuildError
+  | InvalidArgument
+
+/** What happened, in one line. A handler's error does not say by itself why the handler failed. */
+export const messageOf = (error: FlightsError): string =>
+  error._tag === "HandlerError" && error.cause instanceof Error
+    ? `${error.message} cause="${error.cause.message}"`
+    : error.message
 
 /** One sentence for a person who has just read the error. */
 export const adviceFor = (error: FlightsError): string => {
@@ -21,12 +38,27 @@ export const adviceFor = (error: FlightsError): string => {
       return error.transient
         ? "Run again: what is in the log stays there, and the rest is appended."
         : "See to the disk or the database that is named above, then run again: nothing is appended twice."
-    case "SerializationError":
-      return "The log holds an event that this program did not write. Use another data folder or database."
+    case "HandlerError":
+      return error.cause instanceof StoreUnavailable ? adviceFor(error.cause) : foreignAdvice
+    case "LeaseHeld":
+    case "LeaseLost":
+      return "Another run of this program is at work on the same log. Wait until it has ended, then run again."
+    case "ProjectionOutdated":
+      return "Run with --rebuild, which builds the read models anew from the log."
+    case "ProjectionSuperseded":
+      return "A newer edition of this program has built the read models. Run that one."
+    case "StreamGap":
+    case "VerificationFailed":
+      return "Run with --rebuild. If that ends in the same way, the log has lost something: use another data folder or database."
+    case "CursorAheadOfLog":
+      return "The log is not the one that was read before, or has lost its end. Use another data folder or database."
     default:
-      return "The log holds something that this program did not write. Use another data folder or database."
+      return foreignAdvice
   }
 }
+
+const foreignAdvice =
+  "The log holds something that this program did not write. Use another data folder or database."
 
 const storeAdvice: Record<StoreNotOpened["store"], string> = {
   memory: "This is a fault of the program.",

@@ -1,9 +1,14 @@
 /**
- * What the log holds: flights of 2001, one event each, in the stream of the airport that they left from.
+ * What the log holds: flights of 2001, one event each, in the stream of the airport that they left from; and an
+ * alert for each flight that was very late, which {@link ./Alerts.ts} writes.
  *
  *     airport/DFW   FlightDeparted { date, delay, distance, origin, destination }
+ *     alert/DFW     DelayAlerted { flight, date, delay, origin, destination }
  */
 import * as EventCodec from "@millrace/core/EventCodec"
+import type { RecordedEvent } from "@millrace/core/Event"
+import { EventId } from "@millrace/core/EventId"
+import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 
 /** Code of an airport, for example `DFW`. Three capital letters. */
@@ -25,3 +30,31 @@ export type Flight = typeof Flight.Type
 
 /** The events of `airport/…` streams. */
 export const Airport = EventCodec.category("airport", { FlightDeparted: Flight })
+
+/** The events of `alert/…` streams, which are named after the airport that the flight left from. */
+export const Alert = EventCodec.category("alert", {
+  DelayAlerted: Schema.Struct({
+    /** The event of the flight. */
+    flight: EventId,
+    ...Flight.omit("distance").fields
+  })
+})
+
+/**
+ * The flight that an event of an `airport/…` stream tells of, for handlers and folds. Throws the
+ * `SerializationError` of an event that is none, which stops whoever asked and names the event.
+ *
+ * A fold asks for the key and again for the row, and several folds may be handed the same event: what was
+ * decoded is kept for as long as the event is in use.
+ */
+export const flightOf = (event: RecordedEvent): Flight => {
+  const known = decoded.get(event)
+  if (known !== undefined) return known
+  const { data } = Either.getOrThrowWith(Airport.decodeEither(event), (error) => error)
+  decoded.set(event, data)
+  return data
+}
+
+// ---- internal ----
+
+const decoded = new WeakMap<RecordedEvent, Flight>()

@@ -6,7 +6,8 @@ import * as FileSystem from "@effect/platform/FileSystem"
 import type { PlatformError } from "@effect/platform/Error"
 import type { EventStore } from "@millrace/core/EventStore"
 import * as Memory from "@millrace/core/Memory"
-import type { SnapshotStore } from "@millrace/core/SnapshotStore"
+import type { ModelStore } from "@millrace/core/ModelStore"
+import type { SubscriberStore } from "@millrace/core/SubscriberStore"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Redacted from "effect/Redacted"
@@ -42,10 +43,13 @@ export class StoreNotOpened extends Schema.TaggedError<StoreNotOpened>()("StoreN
   }
 }
 
+/** What the program needs of a store. */
+export type StoreServices = EventStore | SubscriberStore | ModelStore
+
 /** The chosen store, opened, its tables in place. */
 export const layer = (
   place: StorePlace
-): Layer.Layer<EventStore | SnapshotStore, StoreNotOpened | DataFolderUnusable, FileSystem.FileSystem> => {
+): Layer.Layer<StoreServices, StoreNotOpened | DataFolderUnusable, FileSystem.FileSystem> => {
   const notOpened = (error: unknown) =>
     new StoreNotOpened({
       store: place.store,

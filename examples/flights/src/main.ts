@@ -1,13 +1,15 @@
 /**
- * The flights example, end to end: 20 000 real flights are appended to an event store by concurrent writers,
- * then the log is read back, folded per airport and printed.
+ * The flights example, end to end: 20 000 real flights are appended to an event store by concurrent writers; a
+ * subscriber alerts those that were very late; two projections fold the log per airport and per route; and what
+ * came of it is printed.
  *
  *     npm start                                     on SQLite, in .millrace/flights
  *     npm start -- --store memory --json            nothing kept, one JSON object on stdout
  *     npm start -- --store postgres --url postgres://…
+ *     npm start -- --rebuild                        both projections are built anew first
  *
- * Run it again, or kill it at any moment and run it again: nothing is appended twice and the summary is the
- * same. Stdout holds the result and nothing else; progress, logs and errors go to stderr. Ends with 0, with 1
+ * Run it again, or kill it at any moment and run it again: nothing is appended or alerted twice and the summary
+ * is the same. Stdout holds the result and nothing else; progress, logs and errors go to stderr. Ends with 0, with 1
  * when something failed (the message says what to do next), with 2 when it was called wrongly, with 130 when
  * it was interrupted.
  */
@@ -16,18 +18,23 @@ import * as Options from "@effect/cli/Options"
 import * as ValidationError from "@effect/cli/ValidationError"
 import * as NodeContext from "@effect/platform-node/NodeContext"
 import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+import * as ActorRegistry from "@millrace/core/ActorRegistry"
+import { ProjectionRunner } from "@millrace/core/ProjectionRunner"
 import * as Cause from "effect/Cause"
 import * as Config from "effect/Config"
 import * as Console from "effect/Console"
 import * as Data from "effect/Data"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
+import * as Layer from "effect/Layer"
 import * as Logger from "effect/Logger"
 import * as Option from "effect/Option"
 import * as Redacted from "effect/Redacted"
-import { adviceFor } from "./Advice.js"
+import { adviceFor, messageOf } from "./Advice.js"
+import { alert } from "./Alerts.js"
 import * as Dataset from "./Dataset.js"
 import { ingest } from "./Ingest.js"
+import * as Projecting from "./Projecting.js"
 import * as Report from "./Report.js"
 import * as Stores from "./Stores.js"
 import { summarize } from "./Summary.js"
@@ -53,37 +60,48 @@ const options = {
       "the Postgres database, as postgres://user:password@host:5432/name. Default: the variable MILLRACE_URL"
     )
   ),
-  json: Options.boolean("json").pipe(Options.withDescription("print one JSON object instead of the table"))
+  rebuild: Options.boolean("rebuild").pipe(
+    Options.withDescription("build both projections anew from the log, beside the ones that serve")
+  ),
+  json: Options.boolean("json").pipe(Options.withDescription("print one JSON object instead of the tables"))
 }
 
-const command = Command.make("flights", options, ({ data, json, store, url }) =>
+const command = Command.make("flights", options, ({ data, json, rebuild, store, url }) =>
   Effect.gen(function* () {
     const place = yield* placeOf(store, data, url)
-    const summary = yield* Effect.provide(program, Stores.layer(place))
+    const summary = yield* Effect.provide(program(rebuild), services(place))
     yield* Console.log(json ? Report.jsonLine(store, summary) : Report.table(store, summary))
   }).pipe(
     Effect.catchAll((error) =>
       error._tag === "Ended"
         ? Effect.fail(error)
         : Effect.zipRight(
-            Console.error(`error: ${error.message}\n${adviceFor(error)}`),
+            Console.error(`error: ${messageOf(error)}\n${adviceFor(error)}`),
             new Ended({ code: 1 })
           )
     )
   )
 ).pipe(
   Command.withDescription(
-    "Appends 20 000 flights of 2001 to an event store, reads the log back and prints how late each airport's flights were."
+    "Appends 20 000 flights of 2001 to an event store, alerts the very late ones, and prints how late each airport's and route's flights were."
   )
 )
 
-/** What the example is about: in, and out again. */
-const program = Effect.gen(function* () {
-  const flights = yield* Dataset.load
-  const { appended, present } = yield* ingest(flights)
-  yield* Console.error(`${appended} flights appended, ${present} were in the log already`)
-  return yield* summarize
-})
+/** What the example is about: in, reacted to, folded, and out again. */
+const program = (rebuild: boolean) =>
+  Effect.gen(function* () {
+    const flights = yield* Dataset.load
+    const { appended, present } = yield* ingest(flights)
+    yield* Console.error(`${appended} flights appended, ${present} were in the log already`)
+    // Alerts come before the projections, so that these stand at the head of the log when it is printed.
+    yield* alert
+    if (rebuild) yield* Projecting.rebuild
+    return yield* summarize(yield* Projecting.catchUp)
+  })
+
+/** The store, and what runs subscribers and projections on it. */
+const services = (place: Stores.StorePlace) =>
+  Layer.provideMerge(ProjectionRunner.layer, Layer.merge(Stores.layer(place), ActorRegistry.layer))
 
 const placeOf = (
   store: Stores.StoreName,

@@ -1,8 +1,10 @@
 /** Runs the real program as a user does, in a process of its own, and the plain computation to compare it with. */
+import { afterAll, assert, beforeAll } from "@effect/vitest"
 import * as Effect from "effect/Effect"
 import { spawn } from "node:child_process"
-import { readFileSync } from "node:fs"
+import { cpSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
 import { createRequire } from "node:module"
+import { tmpdir } from "node:os"
 import { dirname, join, resolve } from "node:path"
 import { fileURLToPath, pathToFileURL } from "node:url"
 
@@ -26,6 +28,9 @@ export interface RunOptions {
   /** SIGKILL, `afterMs` after this text appeared on stderr; an empty text is there from the start. */
   readonly kill?: { readonly text: string; readonly afterMs: number }
 }
+
+/** Each run of the program takes a few seconds alone, and several times that beside other tests. */
+export const timeout = 240_000
 
 /** Longest run, at several times what the slowest machine needs. One that takes longer hangs. */
 const runLimitMs = 120_000
@@ -70,6 +75,31 @@ export const run = (args: ReadonlyArray<string>, options: RunOptions = {}): Effe
     })
   })
 
+export const succeeded = (outcome: Outcome): Outcome => {
+  assert.strictEqual(outcome.code, 0, outcome.stderr)
+  return outcome
+}
+
+/** The one line of stdout, which must be all of it. */
+export const onlyLine = (outcome: Outcome): string => {
+  const [line, ...rest] = succeeded(outcome).stdout.split("\n")
+  assert.deepStrictEqual(rest, [""], "stdout is one line")
+  return line!
+}
+
+/** A finished data folder, made once for the tests of a file; each takes a copy, since a run takes seconds. */
+export const finishedFolder = () => {
+  const folder = mkdtempSync(join(tmpdir(), "millrace-flights-"))
+  beforeAll(async () => {
+    succeeded(await Effect.runPromise(run(["--data", folder, "--json"])))
+  }, timeout)
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+  return {
+    copyTo: (target: string): Effect.Effect<void> =>
+      Effect.sync(() => cpSync(folder, target, { recursive: true }))
+  }
+}
+
 export interface Row {
   readonly date: string
   readonly delay: number
@@ -86,19 +116,64 @@ export const rows = (): ReadonlyArray<Row> => {
   ) as ReadonlyArray<Row>
 }
 
-/** The summary as one would compute it by hand. */
-export const expectedAirports = () => {
+/** The airports as one would compute them by hand. */
+export const expectedAirports = () =>
+  byOrder(({ origin }) => origin).map(({ delays, key, ...counted }) => ({
+    airport: key,
+    ...counted,
+    over60: delays.filter((delay) => delay > 60).length
+  }))
+
+/** All routes, the busiest first. */
+export const expectedRoutes = () =>
+  byOrder(({ destination, origin }) => `${origin}-${destination}`).map(
+    ({ averageDelayMinutes, flights, key }) => ({ route: key, flights, averageDelayMinutes })
+  )
+
+/** The flights that are to be alerted, as lines in a fixed order. */
+export const expectedAlerts = (): ReadonlyArray<string> =>
+  rows()
+    .filter(({ delay }) => delay > 120)
+    .map(alertLine)
+    .sort()
+
+export const alertLine = ({ date, delay, destination, origin }: Omit<Row, "distance">): string =>
+  [date, delay, origin, destination].join()
+
+/**
+ * The whole JSON object on a store whose log has no gaps: flights and alerts have the first positions, and both
+ * projections stand at its end.
+ */
+export const expectedSummary = (store: string) => {
+  const [airports, routes, alerts] = [expectedAirports(), expectedRoutes(), expectedAlerts().length]
+  const head = rows().length + alerts
+  return {
+    store,
+    events: rows().length,
+    streams: airports.length,
+    head,
+    airports,
+    projections: [
+      { name: "flights-by-airport", position: head, rows: airports.length },
+      { name: "flights-by-route", position: head, rows: routes.length }
+    ],
+    routes: routes.slice(0, 20),
+    alerts
+  }
+}
+
+/** Flights by a key, the most first, among equals by key. */
+const byOrder = (keyOf: (row: Row) => string) => {
   const delays: Record<string, Array<number>> = {}
-  for (const { delay, origin } of rows()) (delays[origin] ??= []).push(delay)
+  for (const row of rows()) (delays[keyOf(row)] ??= []).push(row.delay)
   return Object.entries(delays)
-    .map(([airport, list]) => ({
-      airport,
+    .map(([key, list]) => ({
+      key,
+      delays: list,
       flights: list.length,
-      averageDelayMinutes:
-        Math.round((list.reduce((sum, delay) => sum + delay, 0) / list.length) * 100) / 100,
-      over60: list.filter((delay) => delay > 60).length
+      averageDelayMinutes: Math.round((list.reduce((sum, delay) => sum + delay, 0) / list.length) * 100) / 100
     }))
-    .sort((a, b) => b.flights - a.flights || a.airport.localeCompare(b.airport, "en"))
+    .sort((a, b) => b.flights - a.flights || a.key.localeCompare(b.key, "en"))
 }
 
 /** Integers of 0 to `below` − 1 that depend on the seed alone (mulberry32). */

@@ -3,7 +3,7 @@
  * one class for each thing that a caller would treat differently.
  */
 import * as Schema from "effect/Schema"
-import { InvalidArgument } from "./InvalidArgument.js"
+import { describe, InvalidArgument } from "./InvalidArgument.js"
 import { LeaseLost } from "./LeaseLost.js"
 import { Position } from "./Position.js"
 import { StoreUnavailable } from "./StoreUnavailable.js"
@@ -39,7 +39,8 @@ export class HandlerError extends Schema.TaggedError<HandlerError>()("HandlerErr
   cause: Schema.Defect
 }) {
   override get message(): string {
-    return `handler failed. eventType=${this.eventType} streamId=${this.streamId} position=${this.position}`
+    const reason = this.cause instanceof Error ? this.cause.message : String(this.cause)
+    return `handler failed. eventType=${this.eventType} streamId=${this.streamId} position=${this.position} reason=${describe(reason)}`
   }
 }
 

@@ -13,6 +13,7 @@ import type { AppendResult, ExpectedVersion, WriteResult } from "./Append.js"
 import type { EventFilter, Filterable } from "./EventFilter.js"
 import { matches, matchesAny } from "./EventFilter.js"
 import { EventStore } from "./EventStore.js"
+import { giveWay } from "./EventLoop.js"
 import * as EventStoreBackend from "./EventStoreBackend.js"
 import type { EventPage, EventRow, EventStoreSettings, ReadPlan, StreamRow } from "./EventStoreBackend.js"
 import type { InvalidArgument } from "./InvalidArgument.js"
@@ -54,13 +55,16 @@ export const make = (options: MemoryOptions = {}): Effect.Effect<EventStore["Typ
     return yield* EventStoreBackend.make(
       {
         write: (write) =>
-          Effect.suspend(() => {
-            const result = log.write(write)
-            return "_tag" in result
-              ? Effect.fail(result)
-              : Effect.as(PubSub.publish(changes, result.position), result)
-          }),
-        read: (plan) => Effect.sync(() => log.read(plan)),
+          Effect.zipRight(
+            giveWay,
+            Effect.suspend(() => {
+              const result = log.write(write)
+              return "_tag" in result
+                ? Effect.fail(result)
+                : Effect.as(PubSub.publish(changes, result.position), result)
+            })
+          ),
+        read: (plan) => Effect.map(giveWay, () => log.read(plan)),
         streamVersion: (streamId) => Effect.sync(() => log.streams.get(streamId)?.version ?? 0),
         listStreams: ({ after, limit, prefix }) => Effect.sync(() => log.listStreams(prefix, after, limit)),
         head: Effect.sync(() => log.head),

@@ -63,6 +63,9 @@ export const make = (
     serve: (again) => {
       const serveKey = (parkKey: string, request: "retry" | "drop") =>
         Effect.gen(function* () {
+          // Also of what was parked since it was asked for: else, when the lease is lost in between, that would
+          // be left behind without anybody asking for it.
+          yield* subscribers.requestParked(lease.key, request, parkKey)
           for (;;) {
             const rows = yield* subscribers.parked(lease.key, { parkKey, limit: pageRows })
             if (rows.length === 0) {

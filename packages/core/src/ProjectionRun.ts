@@ -89,6 +89,8 @@ export const open = <E, R>(
     const waitEvery = Duration.millis(
       Math.min(Math.max(Duration.toMillis(settings.ttl) / 10, lookMs.min), lookMs.max)
     )
+    /** Waiting is done here, where it can be seen. */
+    const atOnce: RunSettings = { ...settings, leaseWait: Duration.zero }
     let phase: ProjectionPhase = "waiting"
     let worker: Worker | undefined
     let handledBefore = 0
@@ -112,7 +114,7 @@ export const open = <E, R>(
     const renew = Rebuild.building(
       services,
       projection,
-      settings,
+      atOnce,
       {
         ...rebuildOptions,
         onProgress: (progress) =>
@@ -130,7 +132,7 @@ export const open = <E, R>(
     const once = Effect.scoped(
       Effect.gen(function* () {
         const model = yield* models.open(projection)
-        const session = yield* ProjectionSession.take(services, model, key, settings)
+        const session = yield* ProjectionSession.take(services, model, key, atOnce)
         position = session.info.position
         yield* versionFault(projection, session.info)
         const known: KnownCursors = { at: position, cursors: new Map<StreamId, StreamVersion>() }

@@ -73,10 +73,20 @@ export interface RunningProjections {
   readonly ended: Effect.Effect<void>
 }
 
+/** A live model. */
+export interface ModelInfo {
+  /** Up to here it is made; 0 when the projection was never run. */
+  readonly position: Position
+  /** The version of the projection that made it; none when it was never run. */
+  readonly version: Option.Option<number>
+  /** Rows of a fold, or of all declared tables together. Counted, which takes a large table a while. */
+  readonly rows: number
+}
+
 /** What became of one of several rebuilds. */
 export type RebuildResult =
   | { readonly _tag: "Rebuilt"; readonly projectionName: string; readonly rebuilt: Rebuilt }
-  | { readonly _tag: "Failed"; readonly projectionName: string; readonly error: RebuildError | unknown }
+  | { readonly _tag: "Failed"; readonly projectionName: string; readonly cause: Cause.Cause<RebuildError> }
 
 /** How several are rebuilt. */
 export interface ConcurrentRebuildOptions extends RebuildOptions {
@@ -122,6 +132,11 @@ export class ProjectionRunner extends Context.Tag("@millrace/core/ProjectionRunn
       projections: ReadonlyArray<Projection<unknown, R>>,
       options?: RunOptions
     ) => Effect.Effect<RunningProjections, InvalidArgument | ModelRefused, Scope.Scope | R>
+
+    /** The live model of a projection, whichever process made it: where it stands, its version and its size. */
+    readonly model: (
+      projection: Projection<unknown, unknown>
+    ) => Effect.Effect<ModelInfo, ModelRefused | InvalidArgument | StoreUnavailable>
 
     /** Where each projection stands that runs in this process. */
     readonly status: Effect.Effect<ReadonlyArray<ProjectionStatus>>
@@ -278,6 +293,19 @@ const make: Effect.Effect<
           ended: Effect.forEach(runs, (run) => run.ended, { discard: true })
         }
       }),
+    model: (projection) =>
+      Effect.scoped(
+        Effect.gen(function* () {
+          yield* ProjectionSession.checked(projection)
+          const model = yield* models.open(projection)
+          const info = yield* model.info
+          return {
+            position: Option.match(info, { onNone: () => start, onSome: ({ position }) => position }),
+            version: Option.flatMap(info, ({ revision }) => revision),
+            rows: yield* model.count
+          }
+        })
+      ),
     status: Effect.suspend(() => Effect.forEach([...running], (run) => run.status)),
     pause: ({ name }) => subscribers.pause(ProjectionSession.liveKey(name)),
     resume: ({ name }) => subscribers.resume(ProjectionSession.liveKey(name)),
@@ -333,7 +361,7 @@ const make: Effect.Effect<
                   Effect.succeed({
                     _tag: "Failed",
                     projectionName: projection.name,
-                    error: Cause.squash(cause)
+                    cause
                   })
               })
             ),

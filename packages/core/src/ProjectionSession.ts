@@ -24,7 +24,14 @@ import type { Projection } from "./Projection.js"
 import { projectionFault } from "./Projection.js"
 import type { ProjectionInfo } from "./ProjectionCheckpoint.js"
 import type { OnPoison } from "./SliceHandler.js"
-import { durationFault, newWorkerId, rangeFault, retryDefault } from "./RunSettings.js"
+import {
+  awaitLease,
+  durationFault,
+  leaseWaitMs,
+  newWorkerId,
+  rangeFault,
+  retryDefault
+} from "./RunSettings.js"
 import type { StoreUnavailable } from "./StoreUnavailable.js"
 import type { SubscriberStore } from "./SubscriberStore.js"
 import type { WorkerSettings } from "./ProjectionWorker.js"
@@ -51,6 +58,11 @@ export interface ProjectionRunOptions {
   readonly onPoison?: OnPoison | undefined
   /** Most events that may be set aside. Range: 1 to 1 000 000. Default: 10 000. */
   readonly parkedMax?: number | undefined
+  /**
+   * How long `catchUp` and `rebuild` wait for a lease that another process has; after a crash it is free within its
+   * `ttl`. Default: not at all, they fail with `LeaseHeld`. `run` waits for as long as it takes.
+   */
+  readonly leaseWait?: Duration.DurationInput | undefined
   /** Unique among those that run the same projections. Default: a new one. */
   readonly workerId?: string | undefined
 }
@@ -58,6 +70,7 @@ export interface ProjectionRunOptions {
 /** The options with their defaults. */
 export interface RunSettings extends WorkerSettings {
   readonly ttl: Duration.Duration
+  readonly leaseWait: Duration.Duration
   readonly workerId: string
 }
 
@@ -71,6 +84,7 @@ export const settingsOf = (options: ProjectionRunOptions): Effect.Effect<RunSett
       rangeFault("batchSize", options.batchSize, batchSizeMax) ??
       rangeFault("parkedMax", options.parkedMax, 1_000_000) ??
       durationFault("ttl", options.ttl, leaseTtlMs) ??
+      durationFault("leaseWait", options.leaseWait, leaseWaitMs) ??
       durationFault("pollInterval", options.pollInterval, { min: 1, max: 86_400_000 }) ??
       (options.onPoison === undefined || ["stop", "park", "skip"].includes(options.onPoison)
         ? undefined
@@ -79,6 +93,7 @@ export const settingsOf = (options: ProjectionRunOptions): Effect.Effect<RunSett
     return {
       batchSize: options.batchSize ?? 500,
       ttl: Duration.decode(options.ttl ?? "10 seconds"),
+      leaseWait: Duration.decode(options.leaseWait ?? Duration.zero),
       pollInterval: Duration.decode(options.pollInterval ?? "250 millis"),
       retry: options.retry ?? retryDefault,
       onPoison: options.onPoison ?? "stop",
@@ -107,12 +122,16 @@ export interface Session {
 export const lease = (
   { subscribers }: Pick<Services, "subscribers">,
   key: string,
-  { ttl, workerId }: Pick<RunSettings, "ttl" | "workerId">,
+  { leaseWait, ttl, workerId }: Pick<RunSettings, "ttl" | "leaseWait" | "workerId">,
   above?: number
 ): Effect.Effect<LeaseKeeper.LeaseKeeper, LeaseHeld | InvalidArgument | StoreUnavailable, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.flatMap(
-      subscribers.upsertSubscriber(key, workerId, { ttl, above: above as Epoch | undefined }),
+      awaitLease(
+        subscribers.upsertSubscriber(key, workerId, { ttl, above: above as Epoch | undefined }),
+        leaseWait,
+        ttl
+      ),
       (given) => LeaseKeeper.make(subscribers, given)
     ),
     (keeper) => keeper.release
@@ -126,7 +145,7 @@ export const take = <R>(
   services: Pick<Services, "subscribers">,
   model: Model<R>,
   key: string,
-  settings: Pick<RunSettings, "ttl" | "workerId">
+  settings: Pick<RunSettings, "ttl" | "leaseWait" | "workerId">
 ): Effect.Effect<Session, LeaseHeld | LeaseLost | InvalidArgument | StoreUnavailable, Scope.Scope> => {
   const attempt = (
     above: number | undefined,

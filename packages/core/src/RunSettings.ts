@@ -6,6 +6,7 @@ import * as Schedule from "effect/Schedule"
 import { EventIds } from "./EventIds.js"
 import type { InvalidArgument } from "./InvalidArgument.js"
 import { invalid } from "./InvalidArgument.js"
+import type { LeaseHeld } from "./LeaseHeld.js"
 
 /** How a failed event is tried again: 5 times, after 100 ms, doubling, a little random. */
 export const retryDefault: Schedule.Schedule<unknown> = Schedule.exponential("100 millis").pipe(
@@ -40,3 +41,24 @@ export const durationFault = (
     ? undefined
     : invalid(field, `a duration of ${min} ms to ${max} ms`, value)
 }
+
+/** Asks for a lease again, a few times in its `ttl`, while another process has it; for `wait` at most. */
+export const awaitLease = <A, E, R>(
+  take: Effect.Effect<A, E | LeaseHeld, R>,
+  wait: Duration.Duration,
+  ttl: Duration.Duration
+): Effect.Effect<A, E | LeaseHeld, R> =>
+  Effect.retry(take, {
+    schedule: Schedule.spaced(
+      Duration.millis(Math.min(Math.max(Duration.toMillis(ttl) / 10, 10), 1_000))
+    ).pipe(Schedule.upTo(wait)),
+    while: (error) => Duration.greaterThan(wait, Duration.zero) && isHeld(error)
+  })
+
+/** Range of a wait for a lease. Unit: milliseconds. */
+export const leaseWaitMs = { min: 0, max: 86_400_000 }
+
+// ---- internal ----
+
+const isHeld = (error: unknown): boolean =>
+  typeof error === "object" && error !== null && "_tag" in error && error._tag === "LeaseHeld"

@@ -13,8 +13,9 @@ import type { LogPage, LogQuery } from "./EventQuery.js"
 import type { EventStore } from "./EventStore.js"
 import type { Projection } from "./Projection.js"
 
-/** Most pages that are kept. */
-const pagesMax = 8
+/** Events that are kept, about: how far one may run ahead of another. With large pages there are 8 of them. */
+const keptEventsMax = 20_000
+const pagesMin = 8
 
 /** The log for rebuilds of these projections. Alone it changes nothing. */
 export const make = (
@@ -31,7 +32,8 @@ export const make = (
       if (known !== undefined) return Deferred.await(known)
       const page = Deferred.unsafeMake<LogPage, ReadError | CursorAheadOfLog>(FiberId.none)
       pages.set(name, page)
-      if (pages.size > pagesMax) pages.delete(pages.keys().next().value!)
+      if (pages.size > Math.max(pagesMin, keptEventsMax / query.limit))
+        pages.delete(pages.keys().next().value!)
       return Effect.onExit(log.readAfter(query), (exit) => {
         // What failed is asked again, and so is the end of the log, which will have moved.
         const isPassing = Exit.isFailure(exit) || exit.value.through >= exit.value.head

@@ -51,7 +51,14 @@ import * as Partitions from "./Partitions.js"
 import { start } from "./Position.js"
 import type { Position } from "./Position.js"
 import type { RoutingKey } from "./RoutingKey.js"
-import { durationFault, newWorkerId, rangeFault, retryDefault } from "./RunSettings.js"
+import {
+  awaitLease,
+  durationFault,
+  leaseWaitMs,
+  newWorkerId,
+  rangeFault,
+  retryDefault
+} from "./RunSettings.js"
 import type { OnPoison } from "./SliceHandler.js"
 import type { StoreUnavailable } from "./StoreUnavailable.js"
 import * as SubscriberPartition from "./SubscriberPartition.js"
@@ -153,15 +160,21 @@ export const run = <E, R>(
  * Handles everything that is in the log by now, then returns the number of events handled. For tests, scripts
  * and cron jobs.
  *
- * Fails with `LeaseHeld` when another process runs a partition, with what stopped it, and with `LeaseLost` when
+ * `leaseWait`: how long to wait for a partition that another process has; after a crash it is free within its `ttl`.
+ * Default: not at all. Fails with `LeaseHeld` when another process runs a partition, with what stopped it, and with `LeaseLost` when
  * it was overtaken; what was finished until then is acknowledged. A paused partition is left as it is.
  */
 export const drain = <E, R>(
   subscriber: Subscriber<E, R>,
-  options: { readonly workerId?: string | undefined } = {}
+  options: {
+    readonly workerId?: string | undefined
+    readonly leaseWait?: Duration.DurationInput | undefined
+  } = {}
 ): Effect.Effect<number, SubscriberError | LeaseHeld, EventStore | SubscriberStore | ActorRegistry | R> =>
   Effect.gen(function* () {
     const settings = yield* checked(subscriber)
+    const fault = durationFault("leaseWait", options.leaseWait, leaseWaitMs)
+    if (fault !== undefined) return yield* fault
     const workerId = options.workerId ?? (yield* newWorkerId)
     const events = yield* EventStore
     const subscribers = yield* SubscriberStore
@@ -178,7 +191,11 @@ export const drain = <E, R>(
     const counts = yield* Effect.forEach(keys, (key, index) =>
       Effect.scoped(
         Effect.gen(function* () {
-          const lease = yield* subscribers.upsertSubscriber(key, workerId, { ttl: settings.ttl, startAt })
+          const lease = yield* awaitLease(
+            subscribers.upsertSubscriber(key, workerId, { ttl: settings.ttl, startAt }),
+            Duration.decode(options.leaseWait ?? Duration.zero),
+            settings.ttl
+          )
           const vnodes = Partitions.vnodesOf(index, settings.partitions)
           const partition = yield* SubscriberPartition.open(settings, lease, vnodes, head)
           const reason = yield* partition.ended

@@ -3,6 +3,7 @@
  * one of `@effect/sql-sqlite-node` in its transactions, as `SqliteDatabase` says; statements behave the same.
  * `sql.stream` fails: SQLite's driver has no cursors that outlive a turn of the event loop.
  */
+import { giveWay } from "@millrace/core/EventLoop"
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { Connection } from "@effect/sql/SqlConnection"
 import { SqlError } from "@effect/sql/SqlError"
@@ -139,7 +140,7 @@ const makeWithTransaction = (
   /** Takes the connection and begins. What `restore` marks may be interrupted: the waiting. */
   const begin = (restore: Restore): Effect.Effect<SqliteTransaction, SqlError> => {
     const once = Effect.zipRight(
-      restore(permit.take(1)),
+      restore(Effect.zipRight(giveWay, permit.take(1))),
       Effect.tapErrorCause(run("BEGIN IMMEDIATE"), () => permit.release(1))
     )
     const again = (driver: Schedule.ScheduleDriver<unknown>): Effect.Effect<unknown, SqlError> =>

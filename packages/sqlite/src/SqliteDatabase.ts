@@ -14,9 +14,12 @@
  *     would become part of that transaction, and be rolled back with it.
  *  4. A failed COMMIT is a typed `SqlError`; in @effect/sql it is a defect.
  *
+ *  5. The event loop gets its turns: SQLite answers at once, and a program that only talks to it would be one long turn.
+ *
  * A transaction belongs to its fiber and that fiber's children. A statement that one of them sends after its
  * end fails. Waiting, for the connection and for the lock, is interruptible.
  */
+import { giveWay } from "@millrace/core/EventLoop"
 import type { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import type * as Reactivity from "@effect/experimental/Reactivity"
 import * as SqlClient from "@effect/sql/SqlClient"
@@ -177,7 +180,7 @@ const make = (
     /** Runs `body` in one go, outside of transactions of the client. */
     const alone = <A>(body: () => A): Effect.Effect<A, SqlError> => {
       const now = attempt(session, body)
-      const turn = Effect.suspend(() => (session.inTransaction ? permit.withPermits(1)(now) : now))
+      const turn = Effect.flatMap(giveWay, () => (session.inTransaction ? permit.withPermits(1)(now) : now))
       return Effect.catchAll(turn, (error) =>
         isBusy(error) ? Effect.retry(turn, { schedule: busy, while: isBusy }) : Effect.fail(error)
       )

@@ -41,8 +41,18 @@ export const listing = (it: SuiteIt): void => {
         assert.deepStrictEqual(
           (yield* store.listStreams({ prefix: category, limit: 10 })).map((info) => ({ ...info })),
           [
-            { streamId: stream("a"), version: yield* store.streamVersion(stream("a")), tombstoned: false, deletedThrough: 0 },
-            { streamId: stream("b"), version: yield* store.streamVersion(stream("b")), tombstoned: false, deletedThrough: 0 }
+            {
+              streamId: stream("a"),
+              version: yield* store.streamVersion(stream("a")),
+              tombstoned: false,
+              deletedThrough: 0
+            },
+            {
+              streamId: stream("b"),
+              version: yield* store.streamVersion(stream("b")),
+              tombstoned: false,
+              deletedThrough: 0
+            }
           ]
         )
       })

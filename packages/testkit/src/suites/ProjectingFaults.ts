@@ -154,7 +154,7 @@ export const projectingFaults = (it: ProjectingIt): void => {
               const options = { ...quick, ttl: "300 millis", batchSize: 7 } as const
               yield* (yield* faulty()).run([totals], options)
               yield* (yield* faulty()).run([totals], options)
-              for (let i = 0; i < 30; i++) yield* here.fill(20, 7)
+              for (let i = 0; i < 12; i++) yield* here.fill(20, 7)
               const head = yield* here.store.head
               yield* until(Effect.map(here.position(totals), (position) => position >= head))
             })

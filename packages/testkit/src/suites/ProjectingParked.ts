@@ -1,14 +1,16 @@
 /** Events that are set aside with their key: everything else flows on, and in the end the model is the plain fold. */
 import { assert, describe } from "@effect/vitest"
+import { LeaseLost } from "@millrace/core/LeaseLost"
 import * as Projection from "@millrace/core/Projection"
 import type { ProjectionRunner } from "@millrace/core/ProjectionRunner"
 import { liveKey } from "@millrace/core/ProjectionSession"
+import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type { ProjectingIt, ProjectingScene, TotalRow } from "./ProjectingScene.js"
 import { projectingScene, quick, runnerOver, said, until } from "./ProjectingScene.js"
 import { refused } from "./Scene.js"
 
-const parking = { ...quick, ttl: "300 millis", onPoison: "park" } as const
+const parking = { ...quick, onPoison: "park" } as const
 
 export const projectingParked = (it: ProjectingIt): void => {
   describe("an event that is set aside", () => {
@@ -61,7 +63,7 @@ export const projectingParked = (it: ProjectingIt): void => {
           here.runner,
           fragile,
           Effect.gen(function* () {
-            for (let n = 41; n < 200; n++) {
+            for (let n = 41; n < 80; n++) {
               yield* here.append(here.stream("a"), said(n))
               yield* here.runner.waitFor(fragile, yield* here.store.head, "20 seconds")
             }
@@ -73,6 +75,44 @@ export const projectingParked = (it: ProjectingIt): void => {
         assert.deepStrictEqual(yield* parkedOf(here, fragile), [])
         yield* here.isFold(fragile)
       })
+    )
+
+    it.effect(
+      "who is stopped in the middle of a retry leaves nothing behind that was parked after it was asked for",
+      () =>
+        Effect.gen(function* () {
+          const here = yield* projectingScene
+          const { fragile, mend } = breaking(here, 1)
+          yield* here.append(here.stream("a"), said(1), said(2))
+          yield* here.runner.catchUp(fragile, parking)
+          assert.strictEqual(yield* here.runner.requestParked(fragile, "retry"), 2)
+          yield* here.append(here.stream("a"), said(3))
+          yield* here.runner.catchUp(fragile, { ...parking, ttl: "20 seconds" })
+          mend()
+          const atThird = yield* Deferred.make<void>()
+          let taken = 0
+          const stopped = yield* runnerOver({
+            subscribers: (subscribers) => ({
+              ...subscribers,
+              unpark: (lease, parkKey, position) =>
+                Effect.suspend(() =>
+                  taken++ === 2
+                    ? Effect.zipRight(
+                        Deferred.succeed(atThird, undefined),
+                        Effect.fail(new LeaseLost({ key: lease.key, holder: "" }))
+                      )
+                    : subscribers.unpark(lease, parkKey, position)
+                )
+            })
+          })
+          yield* whileRunning(stopped, fragile, Deferred.await(atThird))
+          yield* whileRunning(
+            here.runner,
+            fragile,
+            until(Effect.map(parkedOf(here, fragile), (attempts) => attempts.length === 0))
+          )
+          yield* here.isFold(fragile)
+        })
     )
 
     it.effect("what is dropped is forgotten, and its key flows again", () =>

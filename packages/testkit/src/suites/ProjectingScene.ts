@@ -4,7 +4,7 @@
  */
 import type { Vitest } from "@effect/vitest"
 import { assert } from "@effect/vitest"
-import { ActorRegistry } from "@millrace/core/ActorRegistry"
+import type { ActorRegistry } from "@millrace/core/ActorRegistry"
 import type { NewEvent, RecordedEvent } from "@millrace/core/Event"
 import { EventIds } from "@millrace/core/EventIds"
 import { EventStore } from "@millrace/core/EventStore"

@@ -33,6 +33,27 @@ export const running = (it: SubscribingIt): void => {
       })
     )
 
+    it.effect(
+      "work that takes longer than the lease keeps it, also where the store never lets go of the thread",
+      () =>
+        Effect.gen(function* () {
+          const here = yield* scene("subscribed")
+          yield* here.append(here.stream("a"), ...numbered(0, 180))
+          let handled = 0
+          const subscriber = subscribe(here, {
+            ttl: "500 millis",
+            chunkSize: 2,
+            onEvent: () => {
+              const until = performance.now() + 8
+              while (performance.now() < until);
+              handled++
+            }
+          })
+          assert.strictEqual(yield* Subscriber.drain(subscriber), 180)
+          assert.strictEqual(handled, 180)
+        })
+    )
+
     it.effect("paused it handles nothing, here and after a restart; resumed it goes on", () =>
       Effect.gen(function* () {
         const here = yield* scene("subscribed")
