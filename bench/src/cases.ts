@@ -7,11 +7,14 @@ import type { Case, Contestant, Goal } from "./contestant.js"
 import { latencyContestant } from "./latency/measure.js"
 import { pgAppendBatches, pgAppendHundred, pgAppendOne } from "./limits/pgAppend.js"
 import { pgConsume } from "./limits/pgConsume.js"
+import { pgFold } from "./limits/pgFold.js"
 import { loadBareLog, pgStreamBare } from "./limits/pgStream.js"
+import { sqliteFold } from "./limits/sqliteFold.js"
 import { sqliteAppendHundred, sqliteAppendOne, sqliteStreamBare } from "./limits/sqlite.js"
 import { memoryContestant } from "./memory/measure.js"
 import { emmettAppend, emmettStream } from "./peers/emmett.js"
 import { emmettConsume } from "./peers/emmettConsumer.js"
+import { emmettInline, emmettProject } from "./peers/emmettProjections.js"
 import { messageDbAppend, messageDbAppendHundred, messageDbStream } from "./peers/messageDb.js"
 
 /** Names of the cases, in the order in which they run. */
@@ -30,6 +33,10 @@ export type CaseName =
   | "pg-checkpoint-streams"
   | "sqlite-checkpoint-advance"
   | "sqlite-checkpoint-streams"
+  | "pg-fold-projection"
+  | "sqlite-fold-projection"
+  | "pg-inline"
+  | "rebuild-four"
   | "pg-subscriber-catch-up"
   | "pg-append-to-handler"
 
@@ -196,6 +203,52 @@ const definitions: ReadonlyArray<Case & { readonly name: CaseName }> = [
       }
     ]
   }),
+  {
+    name: "pg-fold-projection",
+    group: "project",
+    about:
+      "Postgres, a fold of one row for each of 1 000 streams catches up 200 000 events (--quick: 20 000), Emmett's projector 5 000 (1 000). Limit: keyset pages, load and upsert of the rows, one transaction a page",
+    unit: "events/s",
+    callers: 1,
+    goals: [times("limit", 0.6), times("limit", 0.6, "ours2000"), times("emmett", 20)],
+    contestants: [
+      emmettProject(),
+      pgFold({ name: "limit", role: "limit", pageRows: 2_000 }),
+      pgFold({ name: "limit500", role: "reference", pageRows: 500 })
+    ]
+  },
+  {
+    name: "sqlite-fold-projection",
+    group: "project",
+    about:
+      "The same from a Postgres log into a SQLite file (FULL). Limit: keyset pages, a prepared select and upsert a row, one transaction a page",
+    unit: "events/s",
+    callers: 1,
+    goals: [times("limit", 0.6), times("limit", 0.6, "ours2000")],
+    contestants: [
+      sqliteFold({ name: "limit", role: "limit", pageRows: 2_000 }),
+      sqliteFold({ name: "limit500", role: "reference", pageRows: 500 })
+    ]
+  },
+  {
+    name: "pg-inline",
+    group: "project",
+    about: "Postgres, 32 callers on 32 streams, 1 event a call, with a projection in the same transaction",
+    unit: "events/s",
+    callers: 32,
+    goals: [times("emmett", 2.5)],
+    contestants: [emmettInline]
+  },
+  {
+    name: "rebuild-four",
+    group: "rebuild",
+    about:
+      "Four folds built anew from a Postgres log of 50 000 events (--quick: 10 000) into four SQLite files (FULL), at once and one after another",
+    unit: "events/s",
+    callers: 1,
+    goals: [times("oneByOne", 1.3)],
+    contestants: []
+  },
   {
     name: "pg-subscriber-catch-up",
     group: "subscribe",

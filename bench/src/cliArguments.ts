@@ -20,9 +20,9 @@ export interface Selected {
 /** A wrong argument; the message says what is allowed. */
 export class ArgumentError extends Error {}
 
-export const usage = `npm run bench -- append|read|project|subscribe [--quick] [--json] [--only NAME] [--rounds N] [--seconds S]
+export const usage = `npm run bench -- append|read|project|rebuild|subscribe [--quick] [--json] [--only NAME] [--rounds N] [--seconds S]
 
-  append | read | project | subscribe   which cases to measure
+  append | read | project | rebuild | subscribe   which cases to measure
   --quick         3 rounds of 0.7 s instead of 5 of 2 s, and smaller logs where memory is measured
   --json          the last line of stdout is one JSON object, and nothing else is on stdout
   --only NAME     one case ("pg-append-1") or one contestant ("pg-append-1/limit"); may be repeated
@@ -72,7 +72,7 @@ const parse = (args: ReadonlyArray<string>) => {
   }
 }
 
-const groups: ReadonlyArray<Group> = ["append", "read", "project", "subscribe"]
+const groups: ReadonlyArray<Group> = ["append", "read", "project", "rebuild", "subscribe"]
 
 const toGroup = (positionals: ReadonlyArray<string>): Group => {
   const [first, ...more] = positionals

@@ -31,10 +31,12 @@ export interface Place {
 export interface Session {
   /** Works for `turn.seconds` and tells what it did. The only measured part. */
   readonly drive: (turn: Turn) => Promise<Outcome>
-  /** Empties the tables. Before every turn of an appending case, outside the measured time. */
+  /** Removes what the turns before have left. Before every turn, outside the measured time. */
   readonly reset?: () => Promise<void>
   /** Events stored since `reset`. The harness fails when a turn acknowledged another number. */
   readonly count?: () => Promise<number>
+  /** Fails unless what the turn left behind is right. After every turn, outside the measured time. */
+  readonly check?: () => Promise<void>
   readonly close: () => Promise<void>
 }
 
@@ -52,7 +54,7 @@ export interface Outcome {
   readonly latenciesMs: ReadonlyArray<number>
 }
 
-export type Group = "append" | "read" | "project" | "subscribe"
+export type Group = "append" | "read" | "project" | "rebuild" | "subscribe"
 
 export interface Case {
   readonly name: string

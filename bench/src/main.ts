@@ -1,5 +1,5 @@
 /**
- * `npm run bench -- append|read|project|subscribe`: measures Millrace, its peers and the bare limits side by side.
+ * `npm run bench -- append|read|project|rebuild|subscribe`: measures Millrace, its peers and the bare limits side by side.
  *
  * stdout carries the table, or with `--json` one line; progress goes to stderr. Ends with 0 when everything was
  * measured (goals missed are printed, not punished), 1 when a measurement failed, 2 on a wrong argument.

@@ -2,27 +2,35 @@
 import type { NewEvent } from "@millrace/core/Event"
 import { EventStore } from "@millrace/core/EventStore"
 import type { ProjectionCheckpointStore } from "@millrace/core/ProjectionCheckpointStore"
+import type { ModelStore } from "@millrace/core/ModelStore"
 import type { SubscriberStore } from "@millrace/core/SubscriberStore"
 import * as Postgres from "@millrace/postgres/Postgres"
+import * as ProjectionDir from "@millrace/sqlite/ProjectionDir"
 import * as Sqlite from "@millrace/sqlite/Sqlite"
 import * as SqlClient from "@effect/sql/SqlClient"
-import type { Layer } from "effect"
-import { Effect, ManagedRuntime, Redacted, Stream } from "effect"
+import { Effect, Layer, ManagedRuntime, Redacted, Stream } from "effect"
 import type { Ours } from "./cases.js"
 import type { Contestant, Place, Role } from "./contestant.js"
 import { driveCalls, driveEffects } from "./drive.js"
+import { inlining } from "./inlining.js"
 import { latencyContestant } from "./latency/measure.js"
 import { memoryContestant } from "./memory/measure.js"
 import { eventType, payload, streamName } from "./payload.js"
+import { foldingProjections } from "./projecting.js"
 import { advanceAgainstSave, manyAgainstFew } from "./projections.js"
 import { checkedPass, readEvents, readStreams } from "./readCheck.js"
 import type { Pass } from "./readCheck.js"
+import { rebuildingFour } from "./rebuilding.js"
 import { catchingUp } from "./subscribing.js"
 
-type Services = EventStore | ProjectionCheckpointStore | SubscriberStore | SqlClient.SqlClient
+type Services = EventStore | ProjectionCheckpointStore | SubscriberStore | ModelStore | SqlClient.SqlClient
 type Stores = (place: Place) => Promise<Layer.Layer<Services, unknown>>
 
 const postgres: Stores = async (place) => Postgres.layer({ url: Redacted.make(await place.database()) })
+
+/** The log in Postgres, the models in SQLite files. */
+const postgresAndFiles: Stores = async (place) =>
+  Layer.merge(await postgres(place), ProjectionDir.layer({ folder: await place.folder() }))
 
 const sqlite: Stores = async (place) => Sqlite.layer({ filename: `${await place.folder()}/log.db` })
 
@@ -168,6 +176,18 @@ export const ours: Ours = {
   "pg-checkpoint-streams": manyAgainstFew(postgres),
   "sqlite-checkpoint-advance": advanceAgainstSave(sqlite),
   "sqlite-checkpoint-streams": manyAgainstFew(sqlite),
+  "pg-fold-projection": foldingProjections({ stores: postgres, load }),
+  "pg-inline": [
+    inlining({
+      stores: postgres,
+      selectLog: `SELECT stream_id AS key, count(*) AS events, sum((data ->> 'amount')::bigint) AS sum
+        FROM millrace.events
+        GROUP BY 1`,
+      selectModel: (table) => `SELECT key, events, "amountSum" AS sum FROM ${table}`
+    })
+  ],
+  "sqlite-fold-projection": foldingProjections({ stores: postgresAndFiles, load }),
+  "rebuild-four": rebuildingFour({ stores: postgresAndFiles, load }),
   "pg-subscriber-catch-up": catchingUp({ stores: postgres, load }),
   "pg-append-to-handler": [
     latencyContestant({

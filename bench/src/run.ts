@@ -90,6 +90,7 @@ const takeTurn = async (
       `${label} acknowledged other events than it stored. acknowledged=${outcome.events} stored=${stored}`
     )
   }
+  await session.check?.()
   turn.values.push(outcome.value)
   turn.latenciesMs.push(outcome.latenciesMs)
   settings.progress(

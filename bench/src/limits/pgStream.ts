@@ -56,14 +56,7 @@ export const readPages = async (
   pageRows: number,
   onPage: (events: ReadonlyArray<BareEvent>) => boolean
 ): Promise<void> => {
-  const page = (after: string) =>
-    client.query<Row>({
-      name: "page",
-      text: selectPage,
-      values: [after, String(pageRows)],
-      rowMode: "array",
-      types: textOnly
-    })
+  const page = (after: string) => selectRows(client, after, pageRows)
   let pending = page("0")
   for (;;) {
     const { rows } = await pending
@@ -77,7 +70,26 @@ export const readPages = async (
   await pending
 }
 
+/** The next page, for loops that do something else between two of them. */
+export const readPage = async (
+  client: pg.Client,
+  after: number,
+  pageRows: number
+): Promise<ReadonlyArray<BareEvent>> => {
+  const { rows } = await selectRows(client, String(after), pageRows)
+  return rows.map(toEvent)
+}
+
 // ---- internal ----
+
+const selectRows = (client: pg.Client, after: string, pageRows: number): Promise<pg.QueryArrayResult<Row>> =>
+  client.query<Row>({
+    name: "page",
+    text: selectPage,
+    values: [after, String(pageRows)],
+    rowMode: "array",
+    types: textOnly
+  })
 
 /** Rows of one page. 500: 61 000 events/s; 1 000: 72 000; 2 000: 96 000; 5 000: 84 000; 10 000: 98 000. */
 const pageRowsDefault = 2000
@@ -95,7 +107,7 @@ const textOnly = { getTypeParser: () => (text: string) => text } as unknown as p
 
 type Row = [string, string, string, string, string, string, string | null, string | null, string]
 
-interface BareEvent {
+export interface BareEvent {
   readonly position: number
   readonly streamId: string
   readonly version: number

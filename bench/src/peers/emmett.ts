@@ -8,7 +8,7 @@
 import { dumbo, setNodePostgresTypeParser } from "@event-driven-io/dumbo"
 import type { Event } from "@event-driven-io/emmett"
 import { getPostgreSQLEventStore, readMessagesBatch } from "@event-driven-io/emmett-postgresql"
-import type { PostgresEventStore } from "@event-driven-io/emmett-postgresql"
+import type { PostgresEventStore, PostgresEventStoreOptions } from "@event-driven-io/emmett-postgresql"
 import pg from "pg"
 import type { Contestant, Place } from "../contestant.js"
 import { driveCalls } from "../drive.js"
@@ -75,12 +75,16 @@ export const emmettStream = (pageRows = pageRowsDefault): Contestant => ({
 
 // ---- what all contestants of Emmett use ----
 
-/** An empty store with its own pool. */
-export const openStore = async (place: Place, poolSize = poolSizeDefault) => {
+/** An empty store with its own pool, and with inline projections where they are given. */
+export const openStore = async (
+  place: Place,
+  poolSize = poolSizeDefault,
+  projections: PostgresEventStoreOptions["projections"] = []
+) => {
   const connectionString = await place.database()
   const pool = new pg.Pool({ connectionString, max: poolSize, types: emmettTypes })
   pool.on("error", () => {})
-  const store = getPostgreSQLEventStore(connectionString, { connectionOptions: { pool } })
+  const store = getPostgreSQLEventStore(connectionString, { connectionOptions: { pool }, projections })
   await store.schema.migrate()
   return {
     connectionString,

@@ -91,9 +91,8 @@ it.live("two connections to one file: each step is one's", () =>
     const worker = (store: (typeof stores)[number], self: number) =>
       Effect.gen(function* () {
         for (;;) {
-          const { position } = yield* store.loadProjectionCheckpoint("p")
+          const { cursors: before, position } = yield* store.loadProjectionCheckpoint("p")
           if (position >= 100) return
-          const before = yield* store.loadProjectionCursors("p", ["a/1"])
           const current = checkpoint(position + 1, { "a/1": position + 1, [`b/${self}`]: 0 })
           yield* Effect.yieldNow()
           yield* store.advanceProjectionCursors("p", { position, cursors: before }, current).pipe(

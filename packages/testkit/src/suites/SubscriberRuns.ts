@@ -39,13 +39,14 @@ export const running = (it: SubscribingIt): void => {
         Effect.gen(function* () {
           const here = yield* scene("subscribed")
           yield* here.append(here.stream("a"), ...numbered(0, 180))
+          const clock = yield* Effect.clock
           let handled = 0
           const subscriber = subscribe(here, {
             ttl: "500 millis",
             chunkSize: 2,
             onEvent: () => {
-              const until = performance.now() + 8
-              while (performance.now() < until);
+              const untilMs = clock.unsafeCurrentTimeMillis() + 8
+              while (clock.unsafeCurrentTimeMillis() < untilMs);
               handled++
             }
           })

@@ -1,0 +1,122 @@
+/**
+ * A fold is rebuilt beside the live one while two processes append, one projects and readers read; the rebuilding
+ * process is killed at seeded moments, around the swap above all. Readers never see less than before nor a mix, and
+ * whatever is left, the next rebuild comes to a plain fold of the log.
+ */
+import { assert, describe, it } from "@effect/vitest"
+import { ModelStore } from "@millrace/core/ModelStore"
+import * as Children from "@millrace/testkit/Children"
+import { sized, withChance } from "@millrace/testkit/Seeds"
+import * as Effect from "effect/Effect"
+import { newStore } from "../consumers/Stores.js"
+import { checkModels, filled, standing, until, withStore } from "./Attacks.js"
+import type { RebuildingArgument, RebuildingLine } from "./programs/rebuilding.js"
+import { folded } from "./Projections.js"
+
+const projecting = new URL("./programs/projecting.ts", import.meta.url)
+const appending = new URL("./programs/appending.ts", import.meta.url)
+const rebuilding = new URL("./programs/rebuilding.ts", import.meta.url)
+
+const eventsCount = sized(1_000, 10_000)
+const killsCount = sized(4, 20)
+const testMs = sized(180_000, 1_800_000)
+
+for (const kind of ["postgres", "sqlite"] as const) {
+  describe(`rebuilding on ${kind}`, () => {
+    it.scopedLive(
+      `killed at ${killsCount} moments while others append and read, there is the old model or the new one`,
+      () =>
+        withChance((chance) =>
+          Effect.gen(function* () {
+            const store = yield* newStore(kind)
+            yield* filled(store, eventsCount)
+            const projector = yield* Children.start(projecting, {
+              store,
+              name: "live",
+              ttlMs: 1_000,
+              batchSize: 100,
+              pauseMs: 0,
+              alerts: false
+            })
+            yield* until(
+              () => (standing(projector, 0)?.handled ?? 0) >= eventsCount,
+              "the live model is made"
+            )
+            const writers = yield* Effect.forEach(["east", "west"], (name) =>
+              Children.start(appending, { store, name })
+            )
+            let looks = 0
+            yield* withStore(
+              store,
+              Effect.gen(function* () {
+                const models = yield* ModelStore
+                const seen = new Map<string, number>()
+                const look = Effect.gen(function* () {
+                  const rows = yield* models.list(folded(), { limit: 10_000 })
+                  assert.isAtLeast(rows.length, seen.size, "rows")
+                  for (const { key, row } of rows) {
+                    assert.isAtLeast(row.events, seen.get(key) ?? 0, key)
+                    seen.set(key, row.events)
+                  }
+                  looks++
+                  yield* Effect.sleep("2 millis")
+                })
+                const attacks = Effect.forEach(
+                  Array.from({ length: killsCount }, (_, index) => index),
+                  (index) =>
+                    Effect.scoped(
+                      Effect.gen(function* () {
+                        const diesAt = (["beforeSwap", "inSwap", "afterSwap", undefined] as const)[index % 4]
+                        const options: RebuildingArgument = { store, ttlMs: 500, batchSize: 100, diesAt }
+                        const child = yield* Children.start(rebuilding, options)
+                        yield* child.ready
+                        const enough = chance.int(0, eventsCount)
+                        const ended = Effect.ignore(child.ended)
+                        if (diesAt === undefined)
+                          yield* Effect.raceFirst(
+                            until(() => processedBy(child) >= enough, "it has rebuilt so much"),
+                            ended
+                          )
+                        else yield* ended
+                        yield* child.kill
+                        yield* ended
+                      })
+                    ),
+                  { discard: true }
+                )
+                yield* Effect.raceFirst(attacks, Effect.forever(look))
+                assert.isAbove(looks, killsCount)
+                for (const writer of writers) {
+                  yield* writer.say("stop")
+                  yield* writer.ended
+                }
+              })
+            )
+            // The lease of the one that was killed runs out, and a rebuild that is left alone ends.
+            yield* Effect.sleep("700 millis")
+            const last = yield* Children.start(rebuilding, {
+              store,
+              ttlMs: 500,
+              batchSize: 100,
+              diesAt: undefined
+            })
+            yield* last.ended
+            assert.isTrue((last.lines as ReadonlyArray<RebuildingLine>).some((line) => "done" in line))
+            yield* projector.say("stop")
+            yield* projector.ended
+            assert.strictEqual(standing(projector, 0)?.failure, undefined)
+            yield* checkModels(store)
+          })
+        ),
+      testMs
+    )
+  })
+}
+
+// ---- internal ----
+
+const processedBy = (child: Children.Child): number =>
+  (child.lines as ReadonlyArray<RebuildingLine>).reduce(
+    (most, line) => ("processed" in line ? Math.max(most, line.processed) : most),
+    0
+  )
