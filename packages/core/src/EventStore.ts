@@ -20,6 +20,7 @@ import type * as Stream from "effect/Stream"
 import type { ExpectedVersion, StreamAppend, WriteOptions, WriteResult } from "./Append.js"
 import type { CursorAheadOfLog, ReadError } from "./EngineError.js"
 import type { RecordedEvent } from "./Event.js"
+import type { EventId } from "./EventId.js"
 import type { EventFilter } from "./EventFilter.js"
 import type { LogPage, LogQuery, ReadQuery, StreamInfo, StreamListing } from "./EventQuery.js"
 import type { InvalidArgument } from "./InvalidArgument.js"
@@ -101,6 +102,17 @@ export class EventStore extends Context.Tag("@millrace/core/EventStore")<
      * ```
      */
     readonly readAfter: (query: LogQuery) => Effect.Effect<LogPage, ReadError | CursorAheadOfLog>
+
+    /**
+     * The events with these ids, ascending, at most 10 000 of them. Like a read of one stream it sees every committed
+     * event, whatever the head, and those that the caller's transaction has written. Archived ones are given; ids
+     * that are not in the log are left out.
+     *
+     * Fails with `InvalidArgument`, `SerializationError` (one of them is broken), `StoreUnavailable`.
+     */
+    readonly readByIds: (
+      ids: ReadonlyArray<EventId | string>
+    ) => Effect.Effect<ReadonlyArray<RecordedEvent>, ReadError>
 
     /**
      * Version of a stream: 0 when it was never written; where it stood, when it was deleted. One index

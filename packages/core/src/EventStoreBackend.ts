@@ -27,7 +27,7 @@ import { pageRowsDefault } from "./Page.js"
 import { Position } from "./Position.js"
 import { isExpected, prepare, toJson } from "./PreparedWrite.js"
 import type { PreparedWrite } from "./PreparedWrite.js"
-import { listingFault, logPlanOf, planOf } from "./ReadPlan.js"
+import { listingFault, idsPlanOf, logPlanOf, planOf } from "./ReadPlan.js"
 import type { ReadPlan } from "./ReadPlan.js"
 import type { StoreUnavailable } from "./StoreUnavailable.js"
 import type { InvalidStreamId, StreamId } from "./StreamId.js"
@@ -119,6 +119,15 @@ export const make = (
       readAfter: (query) => {
         const plan = logPlanOf(query)
         return "_tag" in plan ? Effect.fail(plan) : readAfter(backend, plan, query.head)
+      },
+      readByIds: (ids) => {
+        const plan = idsPlanOf(ids)
+        if ("_tag" in plan) return Effect.fail(plan)
+        return ids.length === 0
+          ? Effect.succeed([])
+          : Effect.flatMap(backend.read(plan), ({ broken, events }) =>
+              broken === undefined ? Effect.succeed(events) : Effect.fail(broken)
+            )
       },
       streamVersion: (streamId) =>
         withStreamId(streamId, (id) => Effect.map(backend.streamVersion(id), asVersion)),

@@ -246,8 +246,7 @@ class MemoryLog {
   }
 
   read(plan: ReadPlan): EventPage {
-    const rows =
-      plan.streamId === undefined ? this.rows : (this.streams.get(plan.streamId as StreamId)?.rows ?? [])
+    const rows = this.rowsOf(plan)
     const found = new EventStoreBackend.EventDecoder()
     const upTo = plan.upTo ?? Number.MAX_SAFE_INTEGER
     if (plan.backward) {
@@ -266,6 +265,15 @@ class MemoryLog {
       broken: found.broken,
       behind: plan.lookBehind && this.anyBehind(rows, plan, upTo)
     }
+  }
+
+  /** The rows among which those of a plan are, ascending. */
+  private rowsOf({ ids, streamId }: ReadPlan): ReadonlyArray<MemoryRow> {
+    if (ids !== undefined)
+      return [...new Set(ids)]
+        .flatMap((id) => this.byId.get(id) ?? [])
+        .sort((a, b) => a.position - b.position)
+    return streamId === undefined ? this.rows : (this.streams.get(streamId as StreamId)?.rows ?? [])
   }
 
   private anyBehind(rows: ReadonlyArray<MemoryRow>, plan: ReadPlan, upTo: number): boolean {

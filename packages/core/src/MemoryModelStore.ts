@@ -142,7 +142,7 @@ export const make = (checkpoints: MemoryCheckpoints): Effect.Effect<ModelStore["
               checkpoints.restart({ name, position: 0, revision: version, epoch: 0, updatedAtMs: nowMs })
             return Either.void
           }),
-          Effect.map(known(checkpoints.store.getProjection(name)), Option.getOrThrow)
+          Effect.sync(() => Position.make(checkpoints.find(name)!.position))
         ),
         claim: (epoch) =>
           inTurn(

@@ -64,10 +64,10 @@ export interface Model<R> {
   /** Where its checkpoint stands; none when it was never claimed. */
   readonly info: Effect.Effect<Option.Option<ProjectionInfo>, StoreUnavailable>
   /**
-   * The same, and nobody moves, swaps or empties the model until the transaction ends that this is a part of. Tables
+   * Where its checkpoint stands, and nobody moves, swaps or empties the model until the transaction ends that this is a part of. Tables
    * are locked before checkpoints, as everywhere. Makes the live model's checkpoint where there is none.
    */
-  readonly hold: Effect.Effect<ProjectionInfo, StoreUnavailable>
+  readonly hold: Effect.Effect<Position, StoreUnavailable>
   /** Takes it over for a lease: lower epochs are refused from here on. Writes the projection's version where none is stored. */
   readonly claim: (epoch: Epoch) => Effect.Effect<ProjectionInfo, LeaseLost | StoreUnavailable>
   /** The stored versions of these streams. */

@@ -4,6 +4,8 @@
  */
 import { commonStream, filtersFault, isUnrestricted } from "./EventFilter.js"
 import type { EventFilter } from "./EventFilter.js"
+import { isEventId } from "./EventId.js"
+import type { EventId } from "./EventId.js"
 import type { LogQuery, ReadQuery, StreamListing } from "./EventQuery.js"
 import type { InvalidArgument } from "./InvalidArgument.js"
 import { invalid } from "./InvalidArgument.js"
@@ -17,6 +19,8 @@ import { vnodeCount } from "./Vnode.js"
 /** A checked query: bounds are numbers, absent means none. */
 export interface ReadPlan {
   readonly filters: ReadonlyArray<EventFilter>
+  /** Only these events; such a read does not stop at the head. Undefined: whatever their ids. */
+  readonly ids: ReadonlyArray<EventId> | undefined
   /** The one stream that the query reads, or undefined for a read of the log, which must stop at the head. */
   readonly streamId: string | undefined
   readonly routingKey: RoutingKey
@@ -73,6 +77,7 @@ export function planOf(query: ReadQuery, rowsDefault: number): ReadPlan | Invali
   }
   return {
     filters: filters.some(isUnrestricted) ? [] : filters,
+    ids: undefined,
     streamId,
     routingKey: query.routingKey ?? RoutingKeys.all,
     after,
@@ -85,6 +90,16 @@ export function planOf(query: ReadQuery, rowsDefault: number): ReadPlan | Invali
     limit,
     lookBehind: false
   }
+}
+
+/** The checked plan of a read by ids, or what is wrong with them. */
+export function idsPlanOf(ids: ReadonlyArray<string>): ReadPlan | InvalidArgument {
+  if (!Array.isArray(ids) || ids.length > pageRowsMax)
+    return invalid("ids", `an array of at most ${pageRowsMax} ids`, ids)
+  const wrong = ids.findIndex((id) => !isEventId(id))
+  if (wrong >= 0) return invalid(`ids[${wrong}]`, "an event id: 26 Crockford characters", ids[wrong])
+  const plan = planOf({ includeArchived: true }, Math.max(1, ids.length))
+  return "_tag" in plan ? plan : { ...plan, ids: ids as ReadonlyArray<EventId> }
 }
 
 /** The checked plan of a consumer's query, its upper bound still to be set; or what is wrong with it. */

@@ -12,6 +12,7 @@ describe("plans of queries", () => {
   it("an empty query is the log from its beginning", () => {
     assert.deepStrictEqual(planOf({}, 40), {
       filters: [],
+      ids: undefined,
       streamId: undefined,
       routingKey: RoutingKey.all,
       after: 0,

@@ -121,7 +121,7 @@ export const make = (
           client === undefined ? writer.write(write, fiber) : writeJoined(client, write)
         ),
       read: (plan) => {
-        if (plan.streamId !== undefined) return readPage(plan, plan.upTo)
+        if (plan.streamId !== undefined || plan.ids !== undefined) return readPage(plan, plan.upTo)
         // Up to a head that was known before, no look at the present one is needed.
         if (plan.upTo !== undefined && plan.upTo <= head.known()) return readPage(plan, plan.upTo)
         return Effect.flatMap(headForRead, (position) =>

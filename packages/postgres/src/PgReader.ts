@@ -42,6 +42,7 @@ export function pageStatement(plan: ReadPlan, upTo: number | undefined, q: strin
     LIMIT ${bind(plan.limit)}`
   const isCommon =
     plan.filters.length === (plan.streamId === undefined ? 0 : 1) &&
+    plan.ids === undefined &&
     plan.routingKey._tag === "All" &&
     plan.vnodes === undefined
   return { name: isCommon ? nameOf(plan, upTo, q) : undefined, text: rows, values }
@@ -77,6 +78,7 @@ export function behindStatement(
 /** What a row must be like, apart from where it stands. */
 function matchText(plan: ReadPlan, bind: Bind): Array<string> {
   const parts: Array<string> = []
+  if (plan.ids !== undefined) parts.push(`e.id = ANY (${bind(plan.ids)})`)
   if (plan.filters.length > 0) parts.push(filtersText(plan.filters, bind))
   if (!plan.includeArchived) parts.push("NOT e.archived")
   if (plan.routingKey._tag === "Value") parts.push(`e.routing_key = ${bind(plan.routingKey.key)}`)

@@ -31,7 +31,6 @@ import { invalid } from "@millrace/core/InvalidArgument"
 import type { InvalidArgument } from "@millrace/core/InvalidArgument"
 import type { ApplyError, Model } from "@millrace/core/ModelStore"
 import { ModelStore } from "@millrace/core/ModelStore"
-import { forward, nodes } from "@millrace/core/Page"
 import type { Position } from "@millrace/core/Position"
 import type { Projection } from "@millrace/core/Projection"
 import { guaranteeOf, takesWholeStreams } from "@millrace/core/Projection"
@@ -40,7 +39,7 @@ import { ProjectionRunner } from "@millrace/core/ProjectionRunner"
 import { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import * as StreamContinuity from "@millrace/core/StreamContinuity"
 import type { StreamId } from "@millrace/core/StreamId"
-import { StreamVersion } from "@millrace/core/StreamVersion"
+import type { StreamVersion } from "@millrace/core/StreamVersion"
 import type { WriteError } from "@millrace/core/WriteError"
 import * as SqlClient from "@effect/sql/SqlClient"
 import type * as Context from "effect/Context"
@@ -144,11 +143,15 @@ const make = (
         Effect.gen(function* () {
           const held = yield* Effect.forEach(inline, ({ model }) => model.hold)
           const result = yield* store.write(appends, options)
-          const concerned = result.appends.filter((_, at) => concerns(appends[at]!, inline))
-          const events = (yield* Effect.forEach(concerned, (append) => eventsOf(store, append))).flat()
-          events.sort((a, b) => a.position - b.position)
+          const ids = result.appends.flatMap((append, at) =>
+            concerns(appends[at]!, inline) ? append.ids : []
+          )
+          // As they stand in the log, ascending.
+          const events = yield* Effect.mapError(store.readByIds(ids), (error) =>
+            error._tag === "SerializationError" ? unavailable(error) : error
+          )
           for (const [at, one] of inline.entries())
-            yield* project(store, one, held[at]!.position, result.position, events)
+            yield* project(store, one, held[at]!, result.position, events)
           return result
         })
       )
@@ -297,22 +300,6 @@ const concerns = ({ events, streamId }: StreamAppend, inline: ReadonlyArray<Inli
   inline.some(({ projection: { filters } }) =>
     events.some(({ tags = [], type }) => matchesAny(filters, { streamId, type, tags }))
   )
-
-/** The events of an append as they stand in the log. */
-const eventsOf = (
-  store: EventStore["Type"],
-  { firstVersion, ids, streamId }: AppendResult
-): Effect.Effect<ReadonlyArray<RecordedEvent>, StoreUnavailable | InvalidArgument> =>
-  store
-    .read({
-      filters: [{ streamId }],
-      afterVersion: StreamVersion.make(firstVersion - 1),
-      page: forward({ first: ids.length })
-    })
-    .pipe(
-      Effect.map((page) => nodes(page)),
-      Effect.catchTag("SerializationError", (error) => Effect.fail(unavailable(error)))
-    )
 
 /** Hands a model the events that it takes and has not seen, with the step of its checkpoint. */
 const project = (

@@ -24,6 +24,7 @@ import type { InvalidArgument } from "@millrace/core/InvalidArgument"
 import type { Model } from "@millrace/core/ModelStore"
 import { ModelRefused, ModelStore, partName } from "@millrace/core/ModelStore"
 import { pageRowsMax } from "@millrace/core/Page"
+import type { Position } from "@millrace/core/Position"
 import type { Fold, FoldProjection, Projection } from "@millrace/core/Projection"
 import type { ProjectionCheckpointStore } from "@millrace/core/ProjectionCheckpointStore"
 import type { StoreUnavailable } from "@millrace/core/StoreUnavailable"
@@ -102,19 +103,21 @@ export const make = (
         known(checkpoints.claimProjection(parts.name, epoch, { revision: version }))
       return {
         info: run.plain("info", known(checkpoints.getProjection(parts.name))),
-        hold: run.transaction(
+        // Two statements, for they stand in every write with inline projections.
+        hold: run.plain(
           "hold",
-          statements.holdTables([...parts.names.values()]).pipe(
-            Effect.zipRight(statements.hold(parts.name)),
-            Effect.flatMap((row) =>
-              row === undefined && beside === undefined
-                ? Effect.flatMap(Clock.currentTimeMillis, (nowMs) =>
-                    statements.insert(parts.name, version, 0, nowMs)
-                  )
-                : Effect.void
-            ),
-            Effect.zipRight(known(checkpoints.getProjection(parts.name))),
-            Effect.map(Option.getOrThrow)
+          Effect.zipRight(statements.holdTables([...parts.names.values()]), statements.hold(parts.name)).pipe(
+            Effect.flatMap((row) => {
+              if (row !== undefined) return Effect.succeed(row)
+              if (beside !== undefined) return Effect.dieMessage("a model beside the live one is gone")
+              return Effect.flatMap(Clock.currentTimeMillis, (nowMs) =>
+                Effect.zipRight(
+                  statements.insert(parts.name, version, 0, nowMs),
+                  Effect.map(statements.hold(parts.name), (made) => made!)
+                )
+              )
+            }),
+            Effect.map(({ position }) => Number(position) as Position)
           )
         ),
         claim: (epoch) =>

@@ -91,10 +91,11 @@ export const listStreams = ({ after, limit, prefix }: StreamListing): Query => {
 /** What `select` needs of a plan. */
 type Wanted = Pick<
   ReadPlan,
-  "filters" | "streamId" | "routingKey" | "afterVersion" | "vnodes" | "includeArchived"
+  "filters" | "ids" | "streamId" | "routingKey" | "afterVersion" | "vnodes" | "includeArchived"
 >
 
 const matching = (filters: ReadonlyArray<EventFilter>): Wanted => ({
+  ids: undefined,
   filters: filters.some(isUnrestricted) ? [] : filters,
   streamId: commonStream(filters),
   routingKey: { _tag: "All" },
@@ -136,6 +137,7 @@ function select(
 ): Query {
   const { filters, streamId } = wanted
   const order = descending ? "DESC" : "ASC"
+  if (wanted.ids !== undefined) return ofIds(columns, wanted.ids)
   if (streamId !== undefined) return ofStream(columns, wanted, filters, streamId, bounds, order, limit)
   if (filters.length === 0 || !filters.every(isKeyed)) return alongLog(columns, wanted, bounds, order, limit)
   const [only] = filters
@@ -150,6 +152,13 @@ function select(
     params
   }
 }
+
+/** The events with these ids, of which each is found by its own. */
+const ofIds = (columns: string, ids: ReadonlyArray<string>): Query => ({
+  sql: `SELECT ${columns} FROM millrace_events AS e
+        WHERE e.id IN (SELECT value FROM json_each(?)) ORDER BY e.position`,
+  params: [JSON.stringify(ids)]
+})
 
 /** The events of one filter that names a stream or a tag. */
 const ofFilter = (

@@ -46,6 +46,30 @@ export const reads = (it: SuiteIt): void => {
       })
     )
 
+    it.effect("events are read by their ids, whichever there are, in the order of the log", () =>
+      Effect.gen(function* () {
+        const { append, log, store, stream } = yield* scene("ids")
+        yield* append(stream("a"), "1", "2")
+        yield* append(stream("b"), "3", "4")
+        yield* append(stream("c"), "5")
+        const events = yield* log()
+        yield* store.archiveStream(stream("b"))
+        yield* store.deleteStream(stream("c"))
+        const ids = idsOf(events)
+        const asked = [ids[3]!, ids[0]!, ids[4]!, "00000000000000000000000000", ids[0]!]
+        assert.deepStrictEqual(yield* store.readByIds(asked), [events[0]!, events[3]!])
+        assert.deepStrictEqual(yield* store.readByIds([]), [])
+        for (const [wrong, field] of [
+          [["x"], "ids[0]"],
+          [[ids[0]!, "x".repeat(26)], "ids[1]"],
+          [Array.from({ length: 10_001 }, () => ids[0]!), "ids"]
+        ] as const) {
+          const error = yield* refused(store.readByIds(wrong), "InvalidArgument")
+          assert.strictEqual(error.field, field)
+        }
+      })
+    )
+
     it.effect("a read without a query gives the first 40 of the log", () =>
       Effect.gen(function* () {
         const { append, store, stream } = yield* scene("default")
