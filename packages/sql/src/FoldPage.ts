@@ -117,8 +117,8 @@ const changeOf = (
   table: FoldTable,
   folded: ReadonlyMap<string, Folded>
 ): Either.Either<FoldChange, HandlerError> => {
-  const keys: Array<string> = []
-  const values: Array<ReadonlyArray<unknown>> = []
+  const changed = { keys: new Array<string>(), values: new Array<ReadonlyArray<unknown>>() }
+  const added = { keys: new Array<string>(), values: new Array<ReadonlyArray<unknown>>() }
   const removed: Array<string> = []
   for (const [key, { event, loaded, row }] of folded) {
     if (row === loaded) continue
@@ -126,12 +126,13 @@ const changeOf = (
       removed.push(key)
       continue
     }
+    const rows = loaded === undefined ? added : changed
     try {
-      values.push(table.encode(row))
+      rows.values.push(table.encode(row))
     } catch (cause) {
       return Either.left(handlerError(event, cause))
     }
-    keys.push(key)
+    rows.keys.push(key)
   }
-  return Either.right({ keys, values, removed })
+  return Either.right({ changed, added, removed })
 }

@@ -18,11 +18,19 @@ import { columnTypes, placed, quoted } from "./ModelStatements.js"
 /** A row as the driver gives it: the key, and a value for each column. */
 export type StoredRow = { readonly key: string } & Readonly<Record<string, unknown>>
 
-/** What a page does to the rows. */
-export interface FoldChange {
+/** Rows to write. */
+export interface WrittenRows {
   readonly keys: ReadonlyArray<string>
   /** For each of `keys` the values of its columns. */
   readonly values: ReadonlyArray<ReadonlyArray<unknown>>
+}
+
+/** What a page does to the rows. */
+export interface FoldChange {
+  /** Rows that were loaded. */
+  readonly changed: WrittenRows
+  /** Rows that were not there when they were loaded. */
+  readonly added: WrittenRows
   readonly removed: ReadonlyArray<string>
 }
 
@@ -74,13 +82,14 @@ export const makeStatements = (
       list: (after, limit) => rows(`${select} WHERE key > ? ORDER BY key LIMIT ?`, [after, limit]),
       write: {
         _tag: "Apart",
-        change: ({ keys, removed, values }) =>
-          Effect.zipRight(
-            keys.length === 0
+        change: ({ added, changed, removed }) => {
+          const written = [...pairsOf(changed), ...pairsOf(added)]
+          return Effect.zipRight(
+            written.length === 0
               ? Effect.void
               : sql.unsafe(
                   `${insert} SELECT value ->> 0, ${given.join(", ")} FROM json_each(?) WHERE true ${update}`,
-                  [JSON.stringify(keys.map((key, at) => [key, ...values[at]!]))]
+                  [JSON.stringify(written)]
                 ),
             removed.length === 0
               ? Effect.void
@@ -88,33 +97,62 @@ export const makeStatements = (
                   sql.unsafe(`DELETE FROM ${quoted(table)} WHERE key IN ${among}`, [JSON.stringify(removed)])
                 )
           )
+        }
       }
     }
   }
 
-  /** A page's rows as a table of their own, whose parameters begin with number `first`. */
+  /** Rows as a table of their own, whose parameters begin with number `first`. */
   const given = (first: number) => {
     const arrays = columns.map(
       ({ kind }, at) => `$${first + 1 + at}::${kind === "json" ? "text" : types[kind]}[]`
     )
     return `unnest($${first}::text[], ${arrays.join(", ")}) AS g (k, ${columns.map((_, at) => `c${at}`).join(", ")})`
   }
-  const values = columns.map(({ kind }, at) => (kind === "json" ? `g.c${at}::json` : `g.c${at}`)).join(", ")
-  const together = `
-    WITH step AS MATERIALIZED (
-      SELECT advanced, stored_position, stored_epoch, other_id, other_version
-      FROM ${placed(place, "advance_projection")}($1, $2, $3, $4, $5, $6::text[], $7::bigint[], $8::bigint[])
-    ), removed AS (
-      DELETE FROM ${quoted(table)} WHERE key = ANY($9::text[]) AND (SELECT step.advanced FROM step)
-    ), kept AS (
-      ${insert} SELECT g.k, ${values} FROM step CROSS JOIN ${given(10)} WHERE step.advanced ${update}
-    )
-    SELECT * FROM step
-  `
-  const arraysOf = ({ keys, values }: FoldChange): ReadonlyArray<unknown> => [
-    keys,
-    ...columns.map((_, at) => values.map((row) => row[at]))
-  ]
+  const values = columns.map(({ kind }, at) => (kind === "json" ? `g.c${at}::json` : `g.c${at}`))
+  const assigned = names.map((name, at) => `${name} = ${values[at]}`).join(", ")
+  /** The step, with those of the writes for which there are rows: each of them costs a plan. */
+  const together = (removes: boolean, changes: boolean, adds: boolean): string => {
+    const parts = [
+      `step AS MATERIALIZED (
+        SELECT advanced, stored_position, stored_epoch, other_id, other_version
+        FROM ${placed(place, "advance_projection")}($1, $2, $3, $4, $5, $6::text[], $7::bigint[], $8::bigint[])
+      )`
+    ]
+    let next = 9
+    if (removes) {
+      parts.push(`removed AS (
+        DELETE FROM ${quoted(table)} WHERE key = ANY($${next}::text[]) AND (SELECT step.advanced FROM step)
+      )`)
+      next += 1
+    }
+    if (changes) {
+      // One that was removed by hand since it was loaded stays away, as if it had been removed afterwards.
+      parts.push(`changed AS (
+        UPDATE ${quoted(table)} AS r SET ${assigned}
+        FROM step CROSS JOIN ${given(next)}
+        WHERE step.advanced AND r.key = g.k
+      )`)
+      next += 1 + columns.length
+    }
+    if (adds) {
+      // One that was added by hand since then is no fault.
+      parts.push(`added AS (
+        ${insert} SELECT g.k, ${values.join(", ")} FROM step CROSS JOIN ${given(next)} WHERE step.advanced ${update}
+      )`)
+    }
+    return `WITH ${parts.join(", ")} SELECT * FROM step`
+  }
+  const texts = new Map<number, string>()
+  const textFor = ({ added, changed, removed }: FoldChange): string => {
+    const [removes, changes, adds] = [removed.length > 0, changed.keys.length > 0, added.keys.length > 0]
+    const form = (removes ? 1 : 0) + (changes ? 2 : 0) + (adds ? 4 : 0)
+    let text = texts.get(form)
+    if (text === undefined) texts.set(form, (text = together(removes, changes, adds)))
+    return text
+  }
+  const arraysOf = ({ keys, values }: WrittenRows): ReadonlyArray<unknown> =>
+    keys.length === 0 ? [] : [keys, ...columns.map((_, at) => values.map((row) => row[at]))]
   return {
     load: (keys) => rows(`${select} WHERE key = ANY($1::text[])`, [keys]),
     list: (after, limit) => rows(`${select} WHERE key > $1 ORDER BY key LIMIT $2`, [after, limit]),
@@ -122,7 +160,7 @@ export const makeStatements = (
       _tag: "Together",
       change: (given, { epoch, expected, moves, name, position, revision }) =>
         Effect.map(
-          sql.unsafe<StoredAdvance>(together, [
+          sql.unsafe<StoredAdvance>(textFor(given), [
             name,
             expected,
             position,
@@ -131,8 +169,9 @@ export const makeStatements = (
             moves.map(({ streamId }) => streamId),
             moves.map(({ before }) => before),
             moves.map(({ after }) => after),
-            given.removed,
-            ...arraysOf(given)
+            ...(given.removed.length === 0 ? [] : [given.removed]),
+            ...arraysOf(given.changed),
+            ...arraysOf(given.added)
           ]).withoutTransform,
           ([row]) => insteadOf(row!)
         )
@@ -141,6 +180,8 @@ export const makeStatements = (
 }
 
 // ---- internal ----
+
+const pairsOf = ({ keys, values }: WrittenRows) => keys.map((key, at) => [key, ...values[at]!])
 
 /** What the function says. */
 interface StoredAdvance {

@@ -36,6 +36,7 @@ import type { Projection } from "@millrace/core/Projection"
 import { guaranteeOf, takesWholeStreams } from "@millrace/core/Projection"
 import type { CatchUpError } from "@millrace/core/ProjectionErrors"
 import { ProjectionRunner } from "@millrace/core/ProjectionRunner"
+import type { KnownCursors } from "@millrace/core/ProjectionSlices"
 import { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import * as StreamContinuity from "@millrace/core/StreamContinuity"
 import type { StreamId } from "@millrace/core/StreamId"
@@ -97,7 +98,12 @@ const againSchedule = Schedule.exponential("10 millis").pipe(
 interface Inline {
   readonly projection: Projection<unknown>
   readonly model: Model<never>
+  /** What the last write of this process left behind: it holds while the checkpoint stands where it was left. */
+  known: KnownCursors
 }
+
+/** Most streams whose cursors are kept in memory. */
+const knownStreamsMax = 100_000
 
 const make = (
   projections: ReadonlyArray<Projection<unknown>>
@@ -130,16 +136,19 @@ const make = (
             schedule: takeSchedule,
             while: (error) => error._tag === "LeaseHeld" || error._tag === "LeaseLost"
           })
-          return { projection, model: yield* models.open(projection) }
+          const model = yield* models.open(projection)
+          return { projection, model, known: { at: unknownPosition, cursors: new Map() } }
         })
     )
 
     /** One transaction: the appends, and what they do to the models. */
     const writeOnce = (
       appends: ReadonlyArray<StreamAppend>,
-      options: WriteOptions | undefined
-    ): Effect.Effect<WriteResult, WriteError> =>
-      transaction(
+      options: WriteOptions | undefined,
+      isOwn: boolean
+    ): Effect.Effect<WriteResult, WriteError> => {
+      const moved: Array<Moved> = []
+      const whole = transaction(
         Effect.gen(function* () {
           const held = yield* Effect.forEach(inline, ({ model }) => model.hold)
           const result = yield* store.write(appends, options)
@@ -150,16 +159,24 @@ const make = (
           const events = yield* Effect.mapError(store.readByIds(ids), (error) =>
             error._tag === "SerializationError" ? unavailable(error) : error
           )
+          moved.length = 0
           for (const [at, one] of inline.entries())
-            yield* project(store, one, held[at]!, result.position, events)
+            moved.push(yield* project(store, one, held[at]!, result.position, events))
           return result
         })
       )
+      // A transaction of the caller's may still be rolled back; what it left is seen by where the checkpoint stands.
+      if (!isOwn) return whole
+      return Effect.tapBoth(whole, {
+        onSuccess: () => Effect.sync(() => remember(inline, moved)),
+        onFailure: () => Effect.sync(() => forget(inline))
+      })
+    }
 
     const alone = ({ appends, done, options }: Call) =>
       Effect.flatMap(
         Effect.exit(
-          Effect.retry(writeOnce(appends, options), { schedule: againSchedule, while: isTransient })
+          Effect.retry(writeOnce(appends, options, true), { schedule: againSchedule, while: isTransient })
         ),
         (exit) => Deferred.done(done, exit)
       )
@@ -170,7 +187,8 @@ const make = (
         Effect.exit(
           writeOnce(
             calls.flatMap(({ appends }) => appends),
-            undefined
+            undefined,
+            true
           )
         ),
         (exit) => {
@@ -221,7 +239,8 @@ const make = (
         Effect.flatMap(Effect.clock, (clock) => {
           const appends = withIds(input, ids, clock.unsafeCurrentTimeMillis())
           // Inside the caller's transaction it is a part of that one.
-          if (context.unsafeMap.has(SqlClient.TransactionConnection.key)) return writeOnce(appends, options)
+          if (context.unsafeMap.has(SqlClient.TransactionConnection.key))
+            return writeOnce(appends, options, false)
           const done = Deferred.unsafeMake<WriteResult, WriteError>(FiberId.none)
           return Effect.flatMap(calls.offer({ appends, options, done }), (taken) =>
             taken ? Deferred.await(done) : Effect.fail(closed)
@@ -301,32 +320,68 @@ const concerns = ({ events, streamId }: StreamAppend, inline: ReadonlyArray<Inli
     events.some(({ tags = [], type }) => matchesAny(filters, { streamId, type, tags }))
   )
 
+/** What a step found and left behind. */
+interface Moved {
+  readonly from: Position
+  readonly to: Position
+  readonly before: ReadonlyMap<StreamId, StreamVersion>
+  readonly after: ReadonlyMap<StreamId, StreamVersion>
+}
+
+/** Keeps what was committed. */
+const remember = (inline: ReadonlyArray<Inline>, moved: ReadonlyArray<Moved>): void => {
+  for (const [at, { known }] of inline.entries()) {
+    const { after, before, from, to } = moved[at]!
+    if (known.at !== from || known.cursors.size > knownStreamsMax) known.cursors.clear()
+    for (const [id, version] of before) known.cursors.set(id, version)
+    for (const [id, version] of after) known.cursors.set(id, version)
+    known.at = to
+  }
+}
+
+/** Whatever was wrong, it was not what is stored. */
+const forget = (inline: ReadonlyArray<Inline>): void => {
+  for (const { known } of inline) known.at = unknownPosition
+}
+
+/** Where no checkpoint stands. */
+const unknownPosition = -1 as Position
+
 /** Hands a model the events that it takes and has not seen, with the step of its checkpoint. */
 const project = (
   store: EventStore["Type"],
-  { model, projection }: Inline,
+  inline: Inline,
   from: Position,
   to: Position,
   events: ReadonlyArray<RecordedEvent>
-): Effect.Effect<void, StoreUnavailable | InvalidArgument> =>
+): Effect.Effect<Moved, StoreUnavailable | InvalidArgument> =>
   Effect.gen(function* () {
+    const { model, projection } = inline
     // Everything was written before: a repeat.
-    if (to <= from) return
+    if (to <= from) return { from, to: from, before: noCursors, after: noCursors }
     const mine = events.filter((event) => matchesAny(projection.filters, event))
-    const streams = [...new Set(mine.map(({ streamId }) => streamId))]
-    const cursors = streams.length === 0 ? new Map<StreamId, StreamVersion>() : yield* model.cursors(streams)
-    const fresh = StreamContinuity.follow(mine, (id) => cursors.get(id) ?? 0, takesWholeStreams(projection))
+    const kept = inline.known.at === from ? inline.known.cursors : noCursors
+    const unknown = [...new Set(mine.map(({ streamId }) => streamId))].filter((id) => !kept.has(id))
+    const loaded = unknown.length === 0 ? noCursors : yield* model.cursors(unknown)
+    const fresh = StreamContinuity.follow(
+      mine,
+      (id) => kept.get(id) ?? loaded.get(id) ?? 0,
+      takesWholeStreams(projection)
+    )
     for (const hole of fresh.holes) yield* StreamContinuity.explain(store, hole)
     yield* model.apply(fresh.events, {
       previous: { position: from, cursors: fresh.before },
       current: { position: to, cursors: fresh.after },
       lease: undefined
     })
+    return { from, to, before: loaded, after: fresh.after }
   }).pipe(
     Effect.mapError((error) =>
       error._tag === "StoreUnavailable" || error._tag === "InvalidArgument" ? error : unavailable(error)
     )
   )
+
+const noCursors: ReadonlyMap<StreamId, StreamVersion> = new Map()
 
 /** What a write has no error of its own for: the model could not be made. */
 const unavailable = (cause: EngineError | ApplyError): StoreUnavailable =>

@@ -149,7 +149,8 @@ export const applyElsewhere =
 type AdvanceError = ProjectionMoved | LeaseLost | InvalidArgument | StoreUnavailable
 type Step<R = never> = Effect.Effect<void, ApplyError | SqlError, R>
 
-const nothing: FoldChange = { keys: [], values: [], removed: [] }
+const noRows = { keys: [], values: [] }
+const nothing: FoldChange = { changed: noRows, added: noRows, removed: [] }
 const noCursors = new Map<never, never>()
 
 /** Moves the checkpoint. Of a model beside the live one only while it is there, which takes a transaction. */
