@@ -8,7 +8,6 @@ import type { Model, Swapped } from "@millrace/core/ModelStore"
 import { ModelRefused, ModelStore, partName } from "@millrace/core/ModelStore"
 import { Position } from "@millrace/core/Position"
 import type { Projection } from "@millrace/core/Projection"
-import type { ProjectionInfo } from "@millrace/core/ProjectionCheckpoint"
 import { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import type { Part } from "@millrace/sql/ModelTables"
 import * as ModelTables from "@millrace/sql/ModelTables"
@@ -49,24 +48,19 @@ export const make = (
     const overtaken = new LeaseLost({ key: name, holder: "" })
     const names = ModelTables.namesOf(projection as AnyProjection, (table) => table)
     /** Again with the file that is live, or open again, where a swap is under way or has come to nothing. */
-    const unlessClosed = <A>(
-      look: Effect.Effect<A, StoreUnavailable>,
-      infoOf: (found: A) => Option.Option<ProjectionInfo>
-    ): Effect.Effect<A, StoreUnavailable> =>
-      Effect.flatMap(look, (found) =>
-        isClosed(infoOf(found))
-          ? Effect.zipRight(settled(name), unlessClosed(look, infoOf))
+    const info: Model<R>["info"] = Effect.flatMap(
+      using((model) => model.info),
+      (found) =>
+        isClosed(found)
+          ? Effect.zipRight(
+              settled(name),
+              Effect.suspend(() => info)
+            )
           : Effect.succeed(found)
-      )
+    )
     return {
-      info: unlessClosed(
-        using((model) => model.info),
-        (found) => found
-      ),
-      hold: unlessClosed(
-        using((model) => model.hold),
-        Option.some
-      ),
+      info,
+      hold: using((model) => model.hold),
       claim: (epoch) =>
         Effect.tapErrorTag(
           using((model) => model.claim(epoch)),

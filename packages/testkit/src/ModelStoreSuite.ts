@@ -15,6 +15,7 @@ import { modelGenerations } from "./suites/ModelGenerations.js"
 import { modelHandlers } from "./suites/ModelHandlers.js"
 import { modelHistories } from "./suites/ModelHistories.js"
 import { modelListing } from "./suites/ModelListing.js"
+import type { AlsoOf } from "./suites/ModelScene.js"
 import type { SqlTotals } from "./suites/ModelSqlHandlers.js"
 import { modelSqlHandlers } from "./suites/ModelSqlHandlers.js"
 import { modelSteps } from "./suites/ModelSteps.js"
@@ -23,6 +24,11 @@ import { modelSteps } from "./suites/ModelSteps.js"
 export interface ModelStoreSuiteOptions<R> {
   /** For stores on a SQL database: handlers that keep totals there. Without it, handlers of place `sql` must be refused. */
   readonly sqlTotals?: SqlTotals<R> | undefined
+  /**
+   * Whether what a step does `also` is a part of its transaction, or comes behind it, since the log is in another
+   * database. Default: `within`.
+   */
+  readonly also?: AlsoOf | undefined
   /** Random histories to try. Range: 1 and more. Default: 25. `MILLRACE_RUNS` overrides it. */
   readonly numRuns?: number | undefined
 }
@@ -31,14 +37,14 @@ export interface ModelStoreSuiteOptions<R> {
 export const modelStoreSuite = <R, E>(
   name: string,
   layer: Layer.Layer<ModelStore | R, E>,
-  { numRuns = 25, sqlTotals }: ModelStoreSuiteOptions<R> = {}
+  { also = "within", numRuns = 25, sqlTotals }: ModelStoreSuiteOptions<R> = {}
 ): void =>
   testsWith(layer, { timeout: "60 seconds", excludeTestServices: true })(`ModelStore / ${name}`, (it) => {
     modelFolds(it)
-    modelSteps(it)
+    modelSteps(it, also)
     modelListing(it)
     modelGenerations(it)
     modelHandlers(it, sqlTotals === undefined)
-    if (sqlTotals !== undefined) modelSqlHandlers(it, sqlTotals)
+    if (sqlTotals !== undefined) modelSqlHandlers(it, sqlTotals, also)
     modelHistories(it, numRuns)
   })

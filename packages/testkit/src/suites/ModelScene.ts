@@ -25,6 +25,9 @@ import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import { position, version } from "./Scene.js"
 
+/** When a step's `also` takes place: within its transaction, or behind it, where the log is in another database. */
+export type AlsoOf = "within" | "behind"
+
 /** The `it` within the suite: time is real, since databases keep their own. `R` is what SQL handlers need. */
 export type ModelIt<R = never> = Vitest.MethodsNonLive<ModelStore | R, true>
 

@@ -7,7 +7,7 @@ import type { StreamId } from "@millrace/core/StreamId"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import type { ModelIt } from "./ModelScene.js"
+import type { AlsoOf, ModelIt } from "./ModelScene.js"
 import {
   counting,
   feed,
@@ -38,7 +38,7 @@ const scene = Effect.gen(function* () {
   }
 })
 
-export const modelSteps = <R>(it: ModelIt<R>): void => {
+export const modelSteps = <R>(it: ModelIt<R>, also: AlsoOf): void => {
   describe("steps", () => {
     it.scoped(
       "a model that nobody claimed has no checkpoint, and a claim writes the projection's version",
@@ -145,28 +145,67 @@ export const modelSteps = <R>(it: ModelIt<R>): void => {
       })
     )
 
-    it.scoped("what is done also is done once with the step, and undoes it when it fails", () =>
-      Effect.gen(function* () {
-        const { expected, model, projection, rest, rows, unchanged } = yield* scene
-        let done = 0
-        const lost = new LeaseLost({ key: "projection", holder: "v" })
-        const down = new StoreUnavailable({ operation: "also", transient: true, cause: "down" })
-        const late = model.apply(rest, stepOver(rest, 4, 3, Effect.fail(lost)))
-        assert.strictEqual((yield* unchanged(projection, refused(late, "LeaseLost"))).holder, "v")
-        const failing = model.apply(rest, stepOver(rest, 4, 3, Effect.fail(down)))
-        assert.strictEqual(
-          (yield* unchanged(projection, refused(failing, "StoreUnavailable"))).operation,
-          "also"
-        )
-        const count = Effect.sync(() => void done++)
-        yield* model.apply(rest, stepOver(rest, 4, 3, count))
-        assert.strictEqual(done, 1)
-        assert.deepStrictEqual(yield* rows(projection), expected(8))
-        // No events: a parked one that is dropped.
-        yield* model.apply([], stepOver([], 8, 3, count))
-        assert.strictEqual(done, 2)
-      })
-    )
+    if (also === "within")
+      it.scoped("what is done also is done once with the step, and undoes it when it fails", () =>
+        Effect.gen(function* () {
+          const { expected, model, projection, rest, rows, unchanged } = yield* scene
+          let done = 0
+          const lost = new LeaseLost({ key: "projection", holder: "v" })
+          const down = new StoreUnavailable({ operation: "also", transient: true, cause: "down" })
+          const late = model.apply(rest, stepOver(rest, 4, 3, Effect.fail(lost)))
+          assert.strictEqual((yield* unchanged(projection, refused(late, "LeaseLost"))).holder, "v")
+          const failing = model.apply(rest, stepOver(rest, 4, 3, Effect.fail(down)))
+          assert.strictEqual(
+            (yield* unchanged(projection, refused(failing, "StoreUnavailable"))).operation,
+            "also"
+          )
+          const count = Effect.sync(() => void done++)
+          yield* model.apply(rest, stepOver(rest, 4, 3, count))
+          assert.strictEqual(done, 1)
+          assert.deepStrictEqual(yield* rows(projection), expected(8))
+          // No events: a parked one that is dropped.
+          yield* model.apply([], stepOver([], 8, 3, count))
+          assert.strictEqual(done, 2)
+        })
+      )
+    else
+      it.scoped("what is done also comes behind the step, which stays when it fails", () =>
+        Effect.gen(function* () {
+          const { expected, model, projection, rest, rows } = yield* scene
+          const lost = new LeaseLost({ key: "projection", holder: "v" })
+          const error = yield* refused(
+            model.apply(rest, stepOver(rest, 4, 3, Effect.fail(lost))),
+            "LeaseLost"
+          )
+          assert.strictEqual(error.holder, "v")
+          assert.deepStrictEqual(yield* rows(projection), expected(8))
+          let done = 0
+          yield* model.apply(
+            [],
+            stepOver(
+              [],
+              8,
+              3,
+              Effect.sync(() => void done++)
+            )
+          )
+          assert.strictEqual(done, 1)
+          // Not for a step that is refused.
+          yield* refused(
+            model.apply(
+              rest,
+              stepOver(
+                rest,
+                4,
+                3,
+                Effect.sync(() => void done++)
+              )
+            ),
+            "ProjectionMoved"
+          )
+          assert.strictEqual(done, 1)
+        })
+      )
 
     it.scoped("of many who make the same step at once one makes it", () =>
       Effect.gen(function* () {

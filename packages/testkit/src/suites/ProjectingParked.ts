@@ -1,9 +1,14 @@
 /** Events that are set aside with their key: everything else flows on, and in the end the model is the plain fold. */
 import { assert, describe } from "@effect/vitest"
+import type { ActorRegistry } from "@millrace/core/ActorRegistry"
+import type { EventStore } from "@millrace/core/EventStore"
 import { LeaseLost } from "@millrace/core/LeaseLost"
+import type { ModelStore } from "@millrace/core/ModelStore"
 import * as Projection from "@millrace/core/Projection"
 import type { ProjectionRunner } from "@millrace/core/ProjectionRunner"
 import { liveKey } from "@millrace/core/ProjectionSession"
+import { StoreUnavailable } from "@millrace/core/StoreUnavailable"
+import type { SubscriberStore } from "@millrace/core/SubscriberStore"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import type { ProjectingIt, ProjectingScene, TotalRow } from "./ProjectingScene.js"
@@ -181,10 +186,131 @@ export const projectingParked = (it: ProjectingIt): void => {
             yield* here.isFold(fragile)
           })
       )
+
+    // What the former model has set aside and the built one has not, and the other way round.
+    for (const [former, next] of [
+      [2, 3],
+      [3, 2]
+    ] as const)
+      for (const dies of ["before", "behind"] as const)
+        it.effect(
+          `a rebuild that dies ${dies} the swap leaves the events set aside to the model that has not handled them (${former}, ${next})`,
+          () =>
+            Effect.gen(function* () {
+              const here = yield* projectingScene
+              const first = breaking(here, former)
+              const second = breaking(here, next)
+              yield* here.append(here.stream("a"), said(1), said(2), said(3), said(4))
+              yield* here.append(here.stream("b"), said(10))
+              yield* here.runner.catchUp(first.fragile, parking)
+              const dying = yield* runnerOver({
+                models: (models) => ({
+                  ...models,
+                  swap: (projection, generation, options) =>
+                    dies === "before"
+                      ? died
+                      : Effect.zipRight(models.swap(projection, generation, options), died)
+                })
+              })
+              yield* refused(dying.rebuild(second.fragile, parking), "StoreUnavailable")
+              // Whoever comes next: a process that runs it, or one that rebuilds it.
+              first.mend()
+              second.mend()
+              yield* here.runner.requestParked(first.fragile, "retry")
+              yield* whileRunning(
+                here.runner,
+                first.fragile,
+                Effect.gen(function* () {
+                  const { position } = yield* here.append(here.stream("a"), said(5))
+                  yield* here.runner.waitFor(first.fragile, position, "20 seconds")
+                  // What was asked for before may have been asked of events that are none of this model's.
+                  yield* here.runner.requestParked(first.fragile, "retry")
+                  yield* until(Effect.map(parkedOf(here, first.fragile), (attempts) => attempts.length === 0))
+                })
+              )
+              yield* here.isFold(first.fragile)
+              yield* here.runner.rebuild(first.fragile, { ...parking, fresh: true })
+              yield* here.isFold(first.fragile)
+              assert.deepStrictEqual(yield* parkedOf(here, first.fragile), [])
+            })
+        )
+
+    it.effect("after a rebuild that died behind the swap the next rebuild keeps apart whose they are", () =>
+      Effect.gen(function* () {
+        const here = yield* projectingScene
+        const first = breaking(here, 3)
+        const second = breaking(here, 2)
+        yield* here.append(here.stream("a"), said(1), said(2), said(3), said(4))
+        yield* here.runner.catchUp(first.fragile, parking)
+        const dying = yield* runnerOver({
+          models: (models) => ({
+            ...models,
+            swap: (projection, generation, options) =>
+              Effect.zipRight(models.swap(projection, generation, options), died)
+          })
+        })
+        yield* refused(dying.rebuild(second.fragile, parking), "StoreUnavailable")
+        yield* here.runner.rebuild(second.fragile, parking)
+        assert.deepStrictEqual(yield* counts(here, second.fragile), { a: 1 })
+        assert.strictEqual((yield* parkedOf(here, second.fragile)).length, 3)
+        second.mend()
+        yield* here.runner.requestParked(second.fragile, "retry")
+        yield* whileRunning(
+          here.runner,
+          second.fragile,
+          until(Effect.map(parkedOf(here, second.fragile), (attempts) => attempts.length === 0))
+        )
+        yield* here.isFold(second.fragile)
+      })
+    )
+
+    it.effect("an event that is set aside while its model is replaced is not handled twice", () =>
+      Effect.gen(function* () {
+        const here = yield* projectingScene
+        const { fragile, mend } = breaking(here, 2)
+        yield* here.append(here.stream("a"), said(1), said(2), said(3))
+        const overtaken = yield* runnerOver({
+          subscribers: (subscribers) => ({
+            ...subscribers,
+            park: (lease, parkings, options) =>
+              subscribers.park(lease, parkings, options).pipe(
+                // The rebuilding process has looked for parked events just before, and found none.
+                Effect.zipRight(
+                  Effect.sync(mend).pipe(
+                    Effect.zipRight(
+                      Effect.flatMap(blind, (rebuilding) => rebuilding.rebuild(fragile, parking))
+                    ),
+                    Effect.orDie
+                  )
+                )
+              )
+          })
+        })
+        const services = yield* Effect.context<ModelStore | EventStore | SubscriberStore | ActorRegistry>()
+        const blind = Effect.provide(
+          runnerOver({
+            subscribers: (subscribers) => ({
+              ...subscribers,
+              parked: (key, options) =>
+                key === liveKey(fragile.name) ? Effect.succeed([]) : subscribers.parked(key, options),
+              parkedKeys: () => Effect.succeed([])
+            })
+          }),
+          services
+        )
+        yield* refused(overtaken.catchUp(fragile, parking), "LeaseLost")
+        assert.deepStrictEqual(yield* parkedOf(here, fragile), [])
+        yield* here.runner.catchUp(fragile, parking)
+        yield* here.isFold(fragile)
+      })
+    )
   })
 }
 
 // ---- internal ----
+
+/** The process that does it is gone. */
+const died = new StoreUnavailable({ operation: "swap", transient: false, cause: "a fault of the test" })
 
 /** Totals that break on one number until they are mended. */
 const breaking = (here: ProjectingScene, n: number) => {

@@ -9,6 +9,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import type { ProjectingIt, ProjectingScene } from "./ProjectingScene.js"
 import {
+  inPhase,
   noting,
   projectingScene,
   quick,
@@ -95,7 +96,8 @@ export const projectingRebuild = (it: ProjectingIt): void => {
               yield* Fiber.interrupt(reader)
               assert.isAtLeast(looks, 3)
               assert.isAtLeast(most, 2_000)
-              assert.strictEqual((yield* running.status)[0]!.phase, "running")
+              // The last swap took its lease away, and it may have been at the head already: it waits a moment.
+              yield* inPhase(running.status, "running")
             })
           )
           yield* here.isFold(totals)

@@ -1,5 +1,6 @@
 /** Versions of a projection: a new one is built while the old one is read, an older one stands back, and one can go back. */
 import { assert, describe } from "@effect/vitest"
+import { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -138,6 +139,43 @@ export const projectingVersions = (it: ProjectingIt): void => {
       })
     )
 
+    for (const dies of ["in the middle", "before the swap", "behind the swap"] as const)
+      it.effect(`going back, when it died ${dies}, is gone on with by the next call`, () =>
+        Effect.gen(function* () {
+          const here = yield* projectingScene
+          const { newer, older } = versions(here)
+          yield* here.fill(20)
+          yield* here.runner.catchUp(older)
+          yield* here.runner.rebuild(newer)
+          yield* here.fill(40)
+          yield* here.runner.catchUp(newer)
+          let steps = 0
+          const dying = yield* runnerOver({
+            models: (models) => ({
+              ...steppingThrough((apply) =>
+                Effect.suspend(() => (dies === "in the middle" && steps++ === 2 ? died : apply))
+              )(models),
+              swap: (projection, generation, options) => {
+                const swap = models.swap(projection, generation, options)
+                if (dies === "before the swap") return died
+                return dies === "behind the swap" ? Effect.zipRight(swap, died) : swap
+              }
+            })
+          })
+          yield* refused(dying.rollBack(older, { ...quick, batchSize: 10 }), "StoreUnavailable")
+          const rest = yield* here.runner.rollBack(older, quick)
+          assert.strictEqual(rest.processed, dies === "in the middle" ? 20 : 0)
+          yield* here.isFold(older)
+          yield* here.fill(5)
+          assert.strictEqual(yield* here.runner.catchUp(older), 5)
+          yield* here.isFold(older)
+          // What was live is the former one now, and there is nothing else.
+          const { building, former } = yield* here.models.generations(older)
+          assert.deepStrictEqual(building, Option.none())
+          assert.deepStrictEqual(Option.getOrThrow(former).version, Option.some(2))
+        })
+      )
+
     it.effect(
       "where no former model is kept, or one of another version, there is nothing to go back to",
       () =>
@@ -161,6 +199,11 @@ export const projectingVersions = (it: ProjectingIt): void => {
 }
 
 // ---- internal ----
+
+/** The process that does it is gone. */
+const died = Effect.fail(
+  new StoreUnavailable({ operation: "swap", transient: false, cause: "a fault of the test" })
+) as Effect.Effect<never, never>
 
 const versions = (here: ProjectingScene) => ({
   older: here.totals(),
