@@ -3,7 +3,7 @@ import { ProjectionRunner } from "@millrace/core/ProjectionRunner"
 import * as SqlProjection from "@millrace/sql/SqlProjection"
 import { SqlClient } from "@effect/sql/SqlClient"
 import { Console, Effect } from "effect"
-import { Book, factOf } from "./Library.js"
+import { Book } from "./Library.js"
 import { services } from "./Services.js"
 
 // Any statements, for each event: they commit together with the place in the log, or not at all.
@@ -21,7 +21,7 @@ const shelves = SqlProjection.handlers({
     Effect.gen(function* () {
       const sql = yield* SqlClient
       const shelves = sql(table("shelves"))
-      const fact = factOf(event)
+      const fact = yield* Book.decode(event)
       if (fact.type === "Acquired")
         yield* sql`INSERT INTO ${shelves} VALUES (${event.streamId}, ${fact.data.branch}, 0)`
       else

@@ -3,23 +3,21 @@ import { ModelStore } from "@millrace/core/ModelStore"
 import * as Projection from "@millrace/core/Projection"
 import { ProjectionRunner } from "@millrace/core/ProjectionRunner"
 import { Console, Effect, Option, Schema } from "effect"
-import { Book, factOf } from "./Library.js"
+import { Book } from "./Library.js"
 import { loans } from "./Loans.js"
 import { services } from "./Services.js"
 
 // The second version also counts days. The same events give another model, so the version is another one.
-const loansWithDays = Projection.fold({
+const loansWithDays = Projection.foldOf(Book, {
   name: "loans",
   version: 2,
-  filters: loans.filters,
   row: Schema.Struct({ books: Schema.Int, ever: Schema.Int, days: Schema.Int }),
-  key: loans.strength.key,
+  key: (fact) => (fact.type === "Acquired" ? undefined : fact.data.reader),
   initial: () => ({ books: 0, ever: 0, days: 0 }),
-  evolve: ({ days, ...row }, event, key) => {
-    const fact = factOf(event)
-    const loan = loans.strength.evolve(row, event, key) ?? row
-    return { ...loan, days: fact.type === "Lent" ? days + fact.data.days : days }
-  }
+  evolve: ({ books, days, ever }, fact) =>
+    fact.type === "Lent"
+      ? { books: books + 1, ever: ever + 1, days: days + fact.data.days }
+      : { books: books - 1, ever, days }
 })
 
 const program = Effect.gen(function* () {

@@ -1,6 +1,5 @@
 import * as EventCodec from "@millrace/core/EventCodec"
-import type { RecordedEvent } from "@millrace/core/Event"
-import { Either, identity, Schema } from "effect"
+import { Schema } from "effect"
 
 // A library lends books: the events of `book/…` streams, each with the Schema of its data.
 export const Book = EventCodec.category("book", {
@@ -8,6 +7,3 @@ export const Book = EventCodec.category("book", {
   Lent: Schema.Struct({ reader: Schema.String, days: Schema.Int.pipe(Schema.positive()) }),
   Returned: Schema.Struct({ reader: Schema.String })
 })
-
-// The data of an event with its type. What is thrown where it does not have its form names the field.
-export const factOf = (event: RecordedEvent) => Either.getOrThrowWith(Book.decodeEither(event), identity)

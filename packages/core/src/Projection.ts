@@ -15,6 +15,8 @@
  * would give another model, and the model is rebuilt beside the one that serves.
  */
 import type * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import { identity } from "effect/Function"
 import type * as Schema from "effect/Schema"
 import type { RecordedEvent } from "./Event.js"
 import type { EventFilter } from "./EventFilter.js"
@@ -174,6 +176,56 @@ export const fold = <Row, Encoded>(options: FoldOptions<Row, Encoded>): FoldProj
     storage: options.storage ?? "columns"
   }
 })
+
+/** What decodes events: an {@link EventCodec}, or a category of one. */
+export interface FoldCodec<Fact> {
+  readonly handles: (event: RecordedEvent) => boolean
+  readonly filters: () => ReadonlyArray<EventFilter>
+  readonly decodeEither: (event: RecordedEvent) => Either.Either<Fact, unknown>
+}
+
+/** What {@link foldOf} needs: as {@link fold}, of decoded events. */
+export interface FoldOfOptions<Fact, Row, Encoded> extends Omit<FoldOptions<Row, Encoded>, "key" | "evolve"> {
+  readonly key: (fact: Fact) => string | ReadonlyArray<string> | undefined
+  readonly evolve: (row: Row, fact: Fact, key: string) => Row | undefined
+}
+
+/**
+ * A {@link fold} of typed events, by default of all that the codec knows. Each is decoded once; those that it does not
+ * know are passed over, and one that does not have its form fails, with the error that names what is wrong.
+ *
+ * @example
+ * ```ts
+ * const balances = Projection.foldOf(Account, {
+ *   name: "balances",
+ *   row: Schema.Struct({ balanceCents: Schema.Int }),
+ *   key: ({ event }) => event.streamId,
+ *   initial: () => ({ balanceCents: 0 }),
+ *   evolve: (row, fact) =>
+ *     fact.type === "Deposited" ? { balanceCents: row.balanceCents + fact.data.amountCents } : row
+ * })
+ * ```
+ */
+export const foldOf = <Fact, Row, Encoded>(
+  codec: FoldCodec<Fact>,
+  options: FoldOfOptions<Fact, Row, Encoded>
+): FoldProjection<Row> => {
+  // The keys of a page are looked at before its rows: without it each event would be decoded twice.
+  const facts = new WeakMap<RecordedEvent, { readonly fact: Fact }>()
+  const factOf = (event: RecordedEvent): Fact => {
+    const known = facts.get(event)
+    if (known !== undefined) return known.fact
+    const fact = Either.getOrThrowWith(codec.decodeEither(event), identity)
+    facts.set(event, { fact })
+    return fact
+  }
+  return fold({
+    ...options,
+    filters: options.filters ?? codec.filters(),
+    key: (event) => (codec.handles(event) ? options.key(factOf(event)) : undefined),
+    evolve: (row, event, key) => options.evolve(row, factOf(event), key)
+  })
+}
 
 /** What {@link handlers} needs. */
 export interface HandlersOptions<E, R> extends ProjectionOptions {
