@@ -41,20 +41,8 @@ export const Alert = EventCodec.category("alert", {
 })
 
 /**
- * The flight that an event of an `airport/…` stream tells of, for handlers and folds. Throws the
- * `SerializationError` of an event that is none, which stops whoever asked and names the event.
- *
- * A fold asks for the key and again for the row, and several folds may be handed the same event: what was
- * decoded is kept for as long as the event is in use.
+ * The flight that an event of an `airport/…` stream tells of. Throws the `SerializationError` of an event that is none,
+ * which stops whoever asked and names the event.
  */
-export const flightOf = (event: RecordedEvent): Flight => {
-  const known = decoded.get(event)
-  if (known !== undefined) return known
-  const { data } = Either.getOrThrowWith(Airport.decodeEither(event), (error) => error)
-  decoded.set(event, data)
-  return data
-}
-
-// ---- internal ----
-
-const decoded = new WeakMap<RecordedEvent, Flight>()
+export const flightOf = (event: RecordedEvent): Flight =>
+  Either.getOrThrowWith(Airport.decodeEither(event), (error) => error).data

@@ -9,7 +9,7 @@
  */
 import * as Projection from "@millrace/core/Projection"
 import * as Schema from "effect/Schema"
-import { Airport, flightOf } from "./Flight.js"
+import { Airport } from "./Flight.js"
 
 /** An airport, by its code. */
 export const AirportRow = Schema.Struct({
@@ -29,34 +29,26 @@ export const RouteRow = Schema.Struct({
 })
 export type RouteRow = typeof RouteRow.Type
 
-export const airports = Projection.fold({
+export const airports = Projection.foldOf(Airport, {
   name: "flights-by-airport",
-  filters: Airport.filters(),
   row: AirportRow,
-  key: (event) => flightOf(event).origin,
+  key: ({ data }) => data.origin,
   initial: () => ({ departures: 0, delayMinutes: 0, over60: 0 }),
-  evolve: (row, event) => {
-    const { delay } = flightOf(event)
-    return {
-      departures: row.departures + 1,
-      delayMinutes: row.delayMinutes + delay,
-      over60: row.over60 + (delay > 60 ? 1 : 0)
-    }
-  }
+  evolve: (row, { data: { delay } }) => ({
+    departures: row.departures + 1,
+    delayMinutes: row.delayMinutes + delay,
+    over60: row.over60 + (delay > 60 ? 1 : 0)
+  })
 })
 
-export const routes = Projection.fold({
+export const routes = Projection.foldOf(Airport, {
   name: "flights-by-route",
-  filters: Airport.filters(),
   row: RouteRow,
-  key: (event) => {
-    const { destination, origin } = flightOf(event)
-    return `${origin}-${destination}`
-  },
+  key: ({ data: { destination, origin } }) => `${origin}-${destination}`,
   initial: () => ({ flights: 0, delayMinutes: 0 }),
-  evolve: (row, event) => ({
+  evolve: (row, { data }) => ({
     flights: row.flights + 1,
-    delayMinutes: row.delayMinutes + flightOf(event).delay
+    delayMinutes: row.delayMinutes + data.delay
   })
 })
 
