@@ -7,13 +7,10 @@ import { EventIds } from "@millrace/core/EventIds"
 import { EventStore } from "@millrace/core/EventStore"
 import * as MemoryEventStore from "@millrace/core/MemoryEventStore"
 import * as Clock from "effect/Clock"
-import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
-import * as FC from "effect/FastCheck"
 import type * as Layer from "effect/Layer"
-import * as Random from "effect/Random"
-import * as Runtime from "effect/Runtime"
 import { history } from "./Arbitraries.js"
+import { checkHistories } from "./Histories.js"
 import { compare } from "./EventStoreTwins.js"
 
 /** Shrinking ends here at the latest, with the smallest case found so far. */
@@ -53,37 +50,17 @@ export const sameAsMemory = <E>(
         () =>
           Effect.gen(function* () {
             const store = yield* EventStore
-            const seed = yield* Config.integer("MILLRACE_SEED").pipe(
-              Config.orElse(() => Config.succeed(undefined)),
-              Effect.flatMap((given) =>
-                given === undefined ? Random.nextIntBetween(0, 2 ** 31) : Effect.succeed(given)
-              )
-            )
-            const runs = yield* Config.withDefault(Config.integer("MILLRACE_RUNS"), numRuns)
             const salt =
               (yield* store.head) === 0 ? "" : (yield* EventIds).next(yield* Clock.currentTimeMillis)
-            const runtime = yield* Effect.runtime<never>()
-
-            let cases = 0
-            const property = FC.asyncProperty(history, (history) =>
-              Runtime.runPromise(runtime)(
+            yield* checkHistories({
+              arbitrary: history,
+              numRuns,
+              timeLimitMs,
+              check: (history, { number, seed }) =>
                 Effect.flatMap(MemoryEventStore.make(), (oracle) =>
-                  compare(store, oracle, `m${salt}.${seed}.${++cases}.`, history)
+                  compare(store, oracle, `m${salt}.${seed}.${number}.`, history)
                 )
-              )
-            )
-            const details = yield* Effect.promise(() =>
-              FC.check(property, {
-                numRuns: runs,
-                seed,
-                interruptAfterTimeLimit: timeLimitMs,
-                markInterruptAsFailure: true
-              })
-            )
-            if (details.failed) {
-              const report = FC.defaultReportMessage(details)
-              return yield* Effect.die(new Error(`MILLRACE_SEED=${seed} brings this back.\n${report}`))
-            }
+            })
           }),
         timeLimitMs + 60_000
       )

@@ -9,14 +9,12 @@ import * as MemoryProjectionCheckpointStore from "@millrace/core/MemoryProjectio
 import type { ProjectionWriteOptions } from "@millrace/core/ProjectionCheckpoint"
 import { ProjectionCheckpointStore } from "@millrace/core/ProjectionCheckpointStore"
 import * as Clock from "effect/Clock"
-import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as FC from "effect/FastCheck"
 import type * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Random from "effect/Random"
-import * as Runtime from "effect/Runtime"
+import { checkHistories } from "./Histories.js"
 import type { Versions } from "./suites/ProjectionScene.js"
 import { checkpoint, epoch, plain, stamped } from "./suites/ProjectionScene.js"
 
@@ -51,36 +49,16 @@ export const sameCheckpointsAsMemory = <E>(
         () =>
           Effect.gen(function* () {
             const store = yield* ProjectionCheckpointStore
-            const seed = yield* Config.integer("MILLRACE_SEED").pipe(
-              Config.orElse(() => Config.succeed(undefined)),
-              Effect.flatMap((given) =>
-                given === undefined ? Random.nextIntBetween(0, 2 ** 31) : Effect.succeed(given)
-              )
-            )
-            const runs = yield* Config.withDefault(Config.integer("MILLRACE_RUNS"), numRuns)
             const salt = (yield* EventIds).next(yield* Clock.currentTimeMillis)
-            const runtime = yield* Effect.runtime<never>()
-
-            let cases = 0
-            const property = FC.asyncProperty(history, (steps) =>
-              Runtime.runPromise(runtime)(
+            yield* checkHistories({
+              arbitrary: history,
+              numRuns,
+              timeLimitMs,
+              check: (steps, { number }) =>
                 Effect.flatMap(MemoryProjectionCheckpointStore.make, (oracle) =>
-                  compare(store, oracle, `model-${salt}-${++cases}-`, steps)
+                  compare(store, oracle, `model-${salt}-${number}-`, steps)
                 )
-              )
-            )
-            const details = yield* Effect.promise(() =>
-              FC.check(property, {
-                numRuns: runs,
-                seed,
-                interruptAfterTimeLimit: timeLimitMs,
-                markInterruptAsFailure: true
-              })
-            )
-            if (details.failed) {
-              const report = FC.defaultReportMessage(details)
-              return yield* Effect.die(new Error(`MILLRACE_SEED=${seed} brings this back.\n${report}`))
-            }
+            })
           }),
         timeLimitMs + 60_000
       )

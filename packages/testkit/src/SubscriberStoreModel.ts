@@ -11,14 +11,12 @@ import type { ParkedRequest, Parking } from "@millrace/core/ParkedEvent"
 import { Position } from "@millrace/core/Position"
 import { SubscriberStore } from "@millrace/core/SubscriberStore"
 import * as Clock from "effect/Clock"
-import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as FC from "effect/FastCheck"
 import type * as Layer from "effect/Layer"
-import * as Random from "effect/Random"
-import * as Runtime from "effect/Runtime"
+import { checkHistories } from "./Histories.js"
 
 type Store = SubscriberStore["Type"]
 
@@ -53,31 +51,13 @@ export const subscribersSameAsMemory = <E>(
         () =>
           Effect.gen(function* () {
             const store = yield* SubscriberStore
-            const seed = yield* Config.integer("MILLRACE_SEED").pipe(
-              Config.orElse(() => Config.succeed(undefined)),
-              Effect.flatMap((given) =>
-                given === undefined ? Random.nextIntBetween(0, 2 ** 31) : Effect.succeed(given)
-              )
-            )
-            const runs = yield* Config.withDefault(Config.integer("MILLRACE_RUNS"), numRuns)
             const salt = (yield* EventIds).next(yield* Clock.currentTimeMillis)
-            const runtime = yield* Effect.runtime<never>()
-            let cases = 0
-            const property = FC.asyncProperty(history, (steps) =>
-              Runtime.runPromise(runtime)(compare(store, `m${salt}.${++cases}.`, steps))
-            )
-            const details = yield* Effect.promise(() =>
-              FC.check(property, {
-                numRuns: runs,
-                seed,
-                interruptAfterTimeLimit: timeLimitMs,
-                markInterruptAsFailure: true
-              })
-            )
-            if (details.failed) {
-              const report = FC.defaultReportMessage(details)
-              return yield* Effect.die(new Error(`MILLRACE_SEED=${seed} brings this back.\n${report}`))
-            }
+            yield* checkHistories({
+              arbitrary: history,
+              numRuns,
+              timeLimitMs,
+              check: (steps, { number }) => compare(store, `m${salt}.${number}.`, steps)
+            })
           }),
         timeLimitMs + 60_000
       )

@@ -6,12 +6,10 @@
 import { assert, describe } from "@effect/vitest"
 import type { ModelStore } from "@millrace/core/ModelStore"
 import * as Projection from "@millrace/core/Projection"
-import * as Config from "effect/Config"
 import * as Effect from "effect/Effect"
 import * as FC from "effect/FastCheck"
-import * as Random from "effect/Random"
-import * as Runtime from "effect/Runtime"
 import * as Schema from "effect/Schema"
+import { checkHistories } from "../Histories.js"
 import type { Beside, ModelIt, ModelScene } from "./ModelScene.js"
 import { feed, listed, modelScene, plainFold, standing, tellOf, told } from "./ModelScene.js"
 import { range } from "./Scene.js"
@@ -23,30 +21,7 @@ export const modelHistories = <R>(it: ModelIt<R>, numRuns: number): void => {
   describe("histories", () => {
     it.effect(
       "random histories leave the models that a plain model of them has",
-      () =>
-        Effect.gen(function* () {
-          const seed = yield* Config.integer("MILLRACE_SEED").pipe(
-            Config.orElse(() => Config.succeed(undefined)),
-            Effect.flatMap((given) =>
-              given === undefined ? Random.nextIntBetween(0, 2 ** 31) : Effect.succeed(given)
-            )
-          )
-          const runs = yield* Config.withDefault(Config.integer("MILLRACE_RUNS"), numRuns)
-          const runtime = yield* Effect.runtime<ModelStore>()
-          const property = FC.asyncProperty(history, (steps) => Runtime.runPromise(runtime)(compare(steps)))
-          const details = yield* Effect.promise(() =>
-            FC.check(property, {
-              numRuns: runs,
-              seed,
-              interruptAfterTimeLimit: timeLimitMs,
-              markInterruptAsFailure: true
-            })
-          )
-          if (details.failed) {
-            const report = FC.defaultReportMessage(details)
-            return yield* Effect.die(new Error(`MILLRACE_SEED=${seed} brings this back.\n${report}`))
-          }
-        }),
+      () => checkHistories({ arbitrary: history, numRuns, timeLimitMs, check: compare }),
       timeLimitMs + 60_000
     )
   })
