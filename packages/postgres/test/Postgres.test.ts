@@ -161,9 +161,17 @@ describe("Postgres.layer", () => {
       )
       assert.deepStrictEqual(
         yield* ask(url, "SELECT migration_id, name FROM millrace.migrations ORDER BY migration_id"),
-        ["log", "append", "append_simple", "upkeep", "snapshots", "subscribers", "projections", "fence"].map(
-          (name, i) => ({ migration_id: i + 1, name })
-        )
+        [
+          "log",
+          "append",
+          "append_simple",
+          "upkeep",
+          "snapshots",
+          "subscribers",
+          "projections",
+          "fence",
+          "advance"
+        ].map((name, i) => ({ migration_id: i + 1, name }))
       )
     })
   )

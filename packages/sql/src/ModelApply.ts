@@ -7,7 +7,8 @@
  *     handlers elsewhere  compare · handlers · checkpoint
  *
  * The rows of a fold on Postgres are loaded without a lock. Whoever wrote them since moved the checkpoint too, or
- * claimed it with a greater epoch, and then the statement does nothing.
+ * claimed it with a greater epoch, and then the statement does nothing. What was changed by hand in between is
+ * overwritten, and what was removed by hand stays away.
  *
  * The checkpoint is locked last: a swap locks tables first and checkpoints then, as these steps do.
  */

@@ -58,9 +58,10 @@ export const makeStatements = (
 ) => {
   const place = schema === undefined ? "" : `${quoted(schema)}.`
   const projections = sql.literal(`${place}${quoted(`${prefix}projections`)}`)
-  const cursors = sql.literal(`${place}${quoted(`${prefix}projection_cursors`)}`)
+  const cursorsName = `${place}${quoted(`${prefix}projection_cursors`)}`
+  const cursors = sql.literal(cursorsName)
   const advance = sql.literal(`${place}${quoted(`${prefix}advance_projection`)}`)
-  const { among, forUpdate, given, now, updatedAtMs } = makeDialect(sql)
+  const { among, forUpdate, now, updatedAtMs, ...dialect } = makeDialect(sql, cursorsName)
   const columns = sql`id, name, position, epoch, revision, ${updatedAtMs} AS updated_at_ms`
   const idOf = (name: string) => sql`(SELECT p.id FROM ${projections} AS p WHERE p.name = ${name})`
 
@@ -133,15 +134,11 @@ export const makeStatements = (
     /** Forgets the revision. */
     clearRevision: (id: number) => sql`UPDATE ${projections} SET revision = NULL WHERE id = ${id}`,
 
+    /** Whether all cursors are those to move from; false also where that takes a look at each of them. */
+    areAsExpected: dialect.areAsExpected,
+
     /** Writes cursors, whether they have a row or not. */
-    putCursors: (id: number, { streamIds, versions }: CursorColumns) =>
-      sql`
-        INSERT INTO ${cursors} (projection_id, stream_id, version)
-        SELECT ${id}, stream_id, version
-        FROM ${given(streamIds, versions)}
-        WHERE true
-        ON CONFLICT (projection_id, stream_id) DO UPDATE SET version = excluded.version
-      `,
+    putCursors: dialect.putCursors,
 
     /** Removes the cursors of some streams. */
     removeCursors: (id: number, streamIds: ReadonlyArray<string>) =>
@@ -204,15 +201,22 @@ const first = <A>(rows: Effect.Effect<ReadonlyArray<A>, SqlError>): Effect.Effec
   Effect.map(rows, (found) => found[0])
 
 /** What the two dialects say differently. */
-const makeDialect = (sql: SqlClient.SqlClient) =>
+const makeDialect = (sql: SqlClient.SqlClient, cursors: string) =>
   sql.onDialectOrElse({
     pg: () => ({
       forUpdate: sql`FOR NO KEY UPDATE`,
       now: (_nowMs: number) => sql`clock_timestamp()`,
       updatedAtMs: sql`floor(extract(epoch FROM updated_at) * 1000)::bigint`,
       among: (streamIds: ReadonlyArray<string>) => sql`stream_id = ANY(${streamIds}::text[])`,
-      given: (streamIds: ReadonlyArray<string>, versions: ReadonlyArray<number>) =>
-        sql`unnest(${streamIds}::text[], ${versions}::bigint[]) AS given (stream_id, version)`
+      areAsExpected: (_id: number, _moves: AdvanceRequest["moves"]): Effect.Effect<boolean, SqlError> =>
+        Effect.succeed(false),
+      putCursors: (id: number, { streamIds, versions }: CursorColumns): Effect.Effect<void, SqlError> =>
+        Effect.asVoid(sql`
+          INSERT INTO ${sql.literal(cursors)} (projection_id, stream_id, version)
+          SELECT ${id}, stream_id, version
+          FROM unnest(${streamIds}::text[], ${versions}::bigint[]) AS given (stream_id, version)
+          ON CONFLICT (projection_id, stream_id) DO UPDATE SET version = excluded.version
+        `)
     }),
     orElse: () => ({
       forUpdate: sql``,
@@ -220,9 +224,28 @@ const makeDialect = (sql: SqlClient.SqlClient) =>
       updatedAtMs: sql`updated_at`,
       among: (streamIds: ReadonlyArray<string>) =>
         sql`stream_id IN (SELECT value FROM json_each(${JSON.stringify(streamIds)}))`,
-      given: (streamIds: ReadonlyArray<string>, versions: ReadonlyArray<number>) => {
+      // Hot: 0.45 ms for 500 cursors, and 0.68 where each of them comes up to be compared in JavaScript.
+      areAsExpected: (id: number, moves: AdvanceRequest["moves"]): Effect.Effect<boolean, SqlError> =>
+        Effect.map(
+          sql<{ readonly others: number }>`
+            SELECT count(*) AS others
+            FROM json_each(${JSON.stringify(moves.map(({ before, streamId }) => [streamId, before]))}) AS given
+            WHERE (given.value ->> 1) <> coalesce((
+              SELECT c.version FROM ${sql.literal(cursors)} AS c
+              WHERE c.projection_id = ${id} AND c.stream_id = (given.value ->> 0)
+            ), 0)
+          `.withoutTransform,
+          ([row]) => row!.others === 0
+        ),
+      putCursors: (id: number, { streamIds, versions }: CursorColumns): Effect.Effect<void, SqlError> => {
         const pairs = JSON.stringify(streamIds.map((streamId, i) => [streamId, versions[i]]))
-        return sql`(SELECT value ->> 0 AS stream_id, value ->> 1 AS version FROM json_each(${pairs})) AS given`
+        return Effect.asVoid(sql`
+          INSERT INTO ${sql.literal(cursors)} (projection_id, stream_id, version)
+          SELECT ${id}, value ->> 0, value ->> 1
+          FROM json_each(${pairs})
+          WHERE true
+          ON CONFLICT (projection_id, stream_id) DO UPDATE SET version = excluded.version
+        `)
       }
     })
   })

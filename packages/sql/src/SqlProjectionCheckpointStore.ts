@@ -207,8 +207,10 @@ const writingWith = (statements: ProjectionStatements) => {
       const stored = row === undefined ? nothingStored : instead(row)
       if (isOvertaken(stored, request) || stored.position !== expected) return stored
       if (changesNothing) return undefined
-      const other = yield* firstOther(name, moves)
-      if (other !== undefined) return { ...stored, stream: other }
+      if (row === undefined || !(yield* statements.areAsExpected(row.id, moves))) {
+        const other = yield* firstOther(name, moves)
+        if (other !== undefined) return { ...stored, stream: other }
+      }
       // Without a row, some stream was expected to have a cursor, and was found to have none.
       const { id } = row!
       yield* putAll(

@@ -17,6 +17,7 @@ import { createSnapshots } from "./0005_snapshots.js"
 import { createSubscribers } from "./0006_subscribers.js"
 import { createProjections } from "./0007_projections.js"
 import { createFence } from "./0008_fence.js"
+import { replaceAdvance } from "./0009_advance.js"
 
 const steps = (names: PgNames) => ({
   "0001_log": createLog(names),
@@ -26,7 +27,8 @@ const steps = (names: PgNames) => ({
   "0005_snapshots": createSnapshots(names),
   "0006_subscribers": createSubscribers(names),
   "0007_projections": createProjections(names),
-  "0008_fence": createFence(names)
+  "0008_fence": createFence(names),
+  "0009_advance": replaceAdvance(names)
 })
 
 /** Brings the schema to its present form. */
