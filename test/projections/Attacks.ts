@@ -8,7 +8,7 @@ import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import type { Child } from "@millrace/testkit/Children"
 import type { StoreAddress } from "../consumers/Stores.js"
-import type { ProjectingLine } from "./programs/projecting.js"
+import type { Halt, Outcome, ProjectingLine, ProjectingStanding } from "./programs/projecting.js"
 import { folded, handled, models, plainRows, processLayer } from "./Projections.js"
 
 /** Uses the stores at an address. */
@@ -43,26 +43,37 @@ export const eventsOf = (type: string) =>
   )
 
 /** Brings both models to the head once nobody has them any more, and asserts that they are a plain fold of the log. */
-export const checkModels = (store: StoreAddress) =>
+export const checkModels = (store: StoreAddress, version = 1) =>
   withStore(
     store,
     Effect.gen(function* () {
       const runner = yield* ProjectionRunner
-      for (const projection of [folded(), handled()])
+      for (const projection of [folded(version), handled()])
         yield* Effect.retry(runner.catchUp(projection), {
           while: (error) => error._tag === "LeaseHeld",
           schedule: Schedule.intersect(Schedule.spaced("100 millis"), Schedule.recurs(200))
         })
-      const expected = plainRows(yield* eventsOf("Numbered"))
+      const events = yield* eventsOf("Numbered")
       const actual = yield* models
-      assert.deepStrictEqual(actual.folded, expected)
-      assert.deepStrictEqual(actual.handled, expected)
+      assert.deepStrictEqual(actual.versions, [version])
+      assert.deepStrictEqual(actual.folded, plainRows(events, version))
+      assert.deepStrictEqual(actual.handled, plainRows(events))
     })
   )
 
 /** What a process last said of one of its projections. */
-export const standing = (child: Child, index: number): ProjectingLine["at"][number] | undefined =>
-  (child.lines as ReadonlyArray<ProjectingLine>)[child.lines.length - 1]?.at[index]
+export const standing = (child: Child, index: number): ProjectingStanding | undefined =>
+  linesOf(child).findLast((line) => "at" in line)?.at[index]
+
+/** Everything that a process came to a halt before, told to do so by `halts`. */
+export const haltsOf = (child: Child): ReadonlyArray<Halt> =>
+  linesOf(child).flatMap((line) => ("halted" in line ? [line.halted] : []))
+
+/** What became of what it then did. */
+export const outcomesOf = (child: Child): ReadonlyArray<Outcome> =>
+  linesOf(child).flatMap((line) => ("tried" in line ? [line] : []))
+
+const linesOf = (child: Child) => child.lines as ReadonlyArray<ProjectingLine>
 
 /** Waits until it is so, and fails when it never becomes so. */
 export const until = <E>(is: () => Effect.Effect<boolean, E> | boolean, what: string, timeoutMs = 60_000) =>

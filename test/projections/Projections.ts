@@ -37,9 +37,12 @@ export const processLayer = (
 
 export const numberOf = (event: RecordedEvent): number => (event.data as { readonly number: number }).number
 
-const Row = Schema.Struct({ events: Schema.Int, total: Schema.Int, trail: Schema.Int })
+const Row = Schema.Struct({ events: Schema.Int, total: Schema.Int, trail: Schema.Int, version: Schema.Int })
 
-/** The events of each stream: counted, summed, and chained, so that another order gives another row. */
+/**
+ * The events of each stream: counted, summed, and chained, so that another order gives another row. Each version
+ * has other rows: it multiplies the sum, and says in every row which one it is.
+ */
 export const folded = (version = 1) =>
   Projection.fold({
     name: "folded",
@@ -47,16 +50,17 @@ export const folded = (version = 1) =>
     filters: [{ type: "Numbered" }],
     row: Row,
     key: (event) => event.streamId,
-    initial: () => ({ events: 0, total: 0, trail: 7 }),
+    initial: () => ({ events: 0, total: 0, trail: 7, version }),
     evolve: (row, event) => ({
       events: row.events + 1,
-      total: row.total + numberOf(event),
-      trail: (row.trail * 31 + numberOf(event)) % 1_000_003
+      total: row.total + numberOf(event) * version,
+      trail: (row.trail * 31 + numberOf(event)) % 1_000_003,
+      version: row.version
     })
   })
 
-/** The same by SQL, a statement an event. `pauseMs` is spent inside the transaction, at every event. */
-export const handled = (pauseMs = 0) =>
+/** The same by SQL, a statement an event. `inside` is done at every event, within its transaction. */
+export const handled = (inside: (event: RecordedEvent) => Effect.Effect<void> = () => Effect.void) =>
   SqlProjection.handlers({
     name: "handled",
     filters: [{ type: "Numbered" }],
@@ -81,16 +85,16 @@ export const handled = (pauseMs = 0) =>
             total = t.total + ${number},
             trail = (t.trail * 31 + ${number}) % 1000003
         `
-        if (pauseMs > 0) yield* Effect.sleep(pauseMs)
+        yield* inside(event)
       })
   })
 
 /** A model as it can be compared: `[events, total, trail]` by stream. */
 export type Rows = Readonly<Record<string, ReadonlyArray<number>>>
 
-/** The rows of both models. */
+/** The rows of both models, and the versions of the rows of the fold. */
 export const models: Effect.Effect<
-  { readonly folded: Rows; readonly handled: Rows },
+  { readonly folded: Rows; readonly handled: Rows; readonly versions: ReadonlyArray<number> },
   unknown,
   ModelStore | SqlClient.SqlClient
 > = Effect.gen(function* () {
@@ -101,6 +105,7 @@ export const models: Effect.Effect<
     SELECT stream, events, total, trail FROM handled
   `
   return {
+    versions: [...new Set(rows.map(({ row }) => row.version))],
     folded: Object.fromEntries(rows.map(({ key, row }) => [key, [row.events, row.total, row.trail]])),
     handled: Object.fromEntries(
       table.map((row) => [row.stream, [row.events, row.total, row.trail].map(Number)])
@@ -109,13 +114,13 @@ export const models: Effect.Effect<
 })
 
 /** The rows that a plain fold of the log gives. */
-export const plainRows = (events: ReadonlyArray<RecordedEvent>): Rows => {
+export const plainRows = (events: ReadonlyArray<RecordedEvent>, version = 1): Rows => {
   const rows: Record<string, [number, number, number]> = {}
   for (const event of events) {
     const number = numberOf(event)
     const row = (rows[event.streamId] ??= [0, 0, 7])
     row[0] += 1
-    row[1] += number
+    row[1] += number * version
     row[2] = (row[2] * 31 + number) % 1_000_003
   }
   return rows

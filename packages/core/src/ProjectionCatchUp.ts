@@ -38,8 +38,7 @@ export const catchUp = <E, R>(
   Effect.scoped(
     Effect.gen(function* () {
       const model = yield* services.models.open(projection)
-      const key = ProjectionSession.liveKey(projection.name)
-      const session = yield* ProjectionSession.take(services, model, key, settings)
+      const session = yield* ProjectionSession.take(services, projection, model, settings)
       yield* versionFault(projection, session.info)
       const known =
         remembered !== undefined && remembered.at === session.info.position

@@ -59,7 +59,10 @@ export const cutOver = <E, R>(
         const live = (yield* ProjectionSession.lease(services, key, settings)).lease()
         const former = yield* ParkedKeys.allParked(subscribers, key)
         // The swap comes last: readers wait for what follows it.
-        const all = Effect.zipRight(ProjectionSwapMark.hand(subscribers, live, former, built), forgetBuilt).pipe(
+        const all = Effect.zipRight(
+          ProjectionSwapMark.hand(subscribers, live, former, built),
+          forgetBuilt
+        ).pipe(
           Effect.zipRight(swap),
           // Failing is what takes the rest back.
           Effect.filterOrFail(
@@ -79,14 +82,18 @@ export const cutOver = <E, R>(
       const keeper = Option.isNone(yield* model.info)
         ? yield* ProjectionSession.lease(services, key, settings)
         : (yield* ProjectionSession.take(services, projection, model, settings)).keeper
-      const mark = (yield* ProjectionSession.lease(services, ProjectionSwapMark.markKey(name), settings)).lease()
+      const mark = (yield* ProjectionSession.lease(
+        services,
+        ProjectionSwapMark.markKey(name),
+        settings
+      )).lease()
       const epoch = ProjectionSwapMark.epochOf(yield* model.info)
       yield* ProjectionSwapMark.write(subscribers, mark, epoch + 1)
       const live = yield* subscribers.renew(keeper.lease())
       return yield* Effect.uninterruptible(
         Effect.gen(function* () {
           const swapped = yield* swap
-          yield* ProjectionSwapMark.settle(subscribers, { model, live, mark, buildKey: right.key })
+          yield* ProjectionSession.settle(services, projection, live, mark)
           if (swapped._tag === "Swapped") yield* forgetBuilt
           return swapped
         })

@@ -34,7 +34,7 @@ import type { StreamVersion } from "./StreamVersion.js"
 
 /** What a projection is doing in this process. */
 export type ProjectionPhase =
-  /** Another process has it, or storage is away. */
+  /** Another process has it, storage is away, or its lease was just taken from it: a rebuild was swapped in. */
   | "waiting"
   | "running"
   /** Until `resume`. */
@@ -132,9 +132,11 @@ export const open = <E, R>(
     const once = Effect.scoped(
       Effect.gen(function* () {
         const model = yield* models.open(projection)
-        const session = yield* ProjectionSession.take(services, model, key, atOnce)
+        const session = yield* ProjectionSession.take(services, projection, model, atOnce)
         position = session.info.position
         yield* versionFault(projection, session.info)
+        // Before the worker begins: who has waited for what it does finds it running.
+        phase = "running"
         const known: KnownCursors = { at: position, cursors: new Map<StreamId, StreamVersion>() }
         const running = yield* withRegistry(
           services,
@@ -155,7 +157,6 @@ export const open = <E, R>(
           })
         )
         worker = running
-        phase = "running"
         yield* Effect.addFinalizer(() =>
           Effect.map(running.status, (status) => {
             handledBefore += status.handled

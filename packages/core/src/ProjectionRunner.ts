@@ -41,7 +41,8 @@ import type { Projection } from "./Projection.js"
 import { catchUp } from "./ProjectionCatchUp.js"
 import type { GlobalProjectionCheckpoint } from "./ProjectionCheckpoint.js"
 import type { CatchUpError, RebuildError } from "./ProjectionErrors.js"
-import { NoFormerModel, ProjectionBehind } from "./ProjectionErrors.js"
+import type { NoFormerModel } from "./ProjectionErrors.js"
+import { ProjectionBehind } from "./ProjectionErrors.js"
 import * as ProjectionRun from "./ProjectionRun.js"
 import type { OnNewVersion, ProjectionStatus } from "./ProjectionRun.js"
 import type { ProjectionRunOptions, Services } from "./ProjectionSession.js"
@@ -191,7 +192,9 @@ export class ProjectionRunner extends Context.Tag("@millrace/core/ProjectionRunn
 
     /**
      * Goes back to the model that was live before the last rebuild, brought up to date first. The projection given
-     * must be of the version that it was built with. Fails with `NoFormerModel`, or as `rebuild` does.
+     * must be of the version that it was built with. May be called again after a crash, and goes on: when the live
+     * model is of that version and the former one of a newer, it is done. Where both are of one version that cannot
+     * be told, and the two change places again. Fails with `NoFormerModel`, or as `rebuild` does.
      */
     readonly rollBack: <E = never, R = never>(
       projection: Projection<E, R>,
@@ -254,7 +257,7 @@ const make: Effect.Effect<
     Effect.zipRight(
       ProjectionSession.checked(projection),
       Effect.filterOrFail(
-        ProjectionSession.settingsOf(options),
+        ProjectionSession.settingsOf(options, ProjectionSession.rebuildBatchSizeDefault),
         () => options.mode === undefined || options.mode === "shadow" || options.mode === "inPlace",
         () => invalid("mode", `"shadow" or "inPlace"`, options.mode)
       )
@@ -369,16 +372,9 @@ const make: Effect.Effect<
         )
       }),
     rollBack: (projection, options = {}) =>
-      Effect.gen(function* () {
-        const settings = yield* prepared(projection, options)
-        const { former } = yield* models.generations(projection)
-        const none = (reason: string) => new NoFormerModel({ projectionName: projection.name, reason })
-        if (Option.isNone(former)) return yield* none("none is kept")
-        const version = Option.getOrElse(former.value.version, () => projection.version)
-        if (version !== projection.version)
-          return yield* none(`it is of version ${version}, not ${projection.version}`)
-        return yield* Rebuild.building(services, projection, settings, options, former.value)
-      }),
+      Effect.flatMap(prepared(projection, options), (settings) =>
+        Rebuild.rollBack(services, projection, settings, options)
+      ),
     dropFormer: (projection) =>
       Effect.gen(function* () {
         yield* ProjectionSession.checked(projection)

@@ -13,9 +13,10 @@
  *  1. What was committed is what `at` and the cursors in memory say. A commit whose outcome is unknown is looked up
  *     before anything else is done.
  *  2. An event is parked before the checkpoint passes it, and taken out in the transaction that handles it (after
- *     it, where the model is in another database).
+ *     it, where the model is in another database), or when it turns out that the checkpoint may not pass it.
  *  3. Nobody else moves the checkpoint: when it is not where it was left, the lease counts as lost.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
@@ -112,7 +113,7 @@ export const make = <E, R>(
         remember(known.cursors, fresh.after)
         parts.committed(events, fresh.after)
       })
-      const once = overtakenIfMoved(lease, model.apply(events, { previous, current, lease }))
+      const once = stepping(lease, model.apply(events, { previous, current, lease }))
       /** Whether a commit that was cut off took place after all. */
       const settle = (error: StoreUnavailable): Effect.Effect<void, ProjectionError, R> =>
         Effect.flatMap(model.info, (info) => {
@@ -127,6 +128,26 @@ export const make = <E, R>(
       )
     }
 
+    /**
+     * Takes back what was parked for a step that was refused: the model that took this one's place has handled it,
+     * or will read it. When the lease is lost as well, the next holder does so.
+     */
+    const unlessOvertaken = <A>(
+      parkings: ReadonlyArray<Parking>,
+      pass: Effect.Effect<A, ProjectionError, R>
+    ): Effect.Effect<A, ProjectionError, R> =>
+      parkings.length === 0
+        ? pass
+        : Effect.tapErrorTag(pass, "LeaseLost", () =>
+            Effect.ignore(
+              Effect.forEach(
+                parkings,
+                ({ parkKey, position }) => subscribers.unpark(lease, parkKey, position),
+                { discard: true }
+              )
+            )
+          )
+
     /** One part of a slice: everything of it that is new, less what is set aside. */
     const runPart = (part: ReadonlyArray<RecordedEvent>): Effect.Effect<void, ProjectionError, R> =>
       Effect.gen(function* () {
@@ -134,8 +155,8 @@ export const make = <E, R>(
         const fresh = freshOf(part)
         for (const hole of fresh.holes) yield* StreamContinuity.explain(log, hole)
         let live = fresh.events
+        const waiting: Array<Parking> = []
         if (parked.keys.size > 0) {
-          const waiting: Array<Parking> = []
           live = fresh.events.filter((event) => {
             const parkKey = parkKeyOf(event)
             if (!parked.keys.has(parkKey)) return true
@@ -145,7 +166,8 @@ export const make = <E, R>(
           if (waiting.length > 0) yield* parked.park(waiting, policy.parkedMax)
         }
         const position = part[part.length - 1]!.position
-        yield* Effect.catchTag(commit(live, fresh, position), "HandlerError", (error) => {
+        const passing = unlessOvertaken(waiting, commit(live, fresh, position))
+        yield* Effect.catchTag(passing, "HandlerError", (error) => {
           if (part.length === 1) return poisoned(part[0]!, error)
           if (projection.strength._tag === "Batch") return runParts(part, Math.ceil(part.length / 2))
           return aroundPoison(
@@ -214,7 +236,7 @@ export const make = <E, R>(
             .pipe(
               Effect.zipRight(Effect.sync(() => parked.keys.add(parkKey))),
               Effect.zipRight(Effect.logWarning("event could not be projected, its key is set aside", error)),
-              Effect.zipRight(pass)
+              Effect.zipRight(unlessOvertaken([parking], pass))
             )
         })
       )
@@ -228,7 +250,7 @@ export const make = <E, R>(
       const unpark = subscribers.unpark(lease, parkKey, position)
       if (event === undefined) return Effect.as(unpark, true)
       const at = { position: known.at, cursors: new Map() }
-      const handled = overtakenIfMoved(
+      const handled = stepping(
         lease,
         model.apply([event], { previous: at, current: at, lease, also: unpark })
       )
@@ -316,12 +338,21 @@ const remember = (
   for (const [id, version] of moved) cursors.set(id, version)
 }
 
-/** Somebody else moved the checkpoint: it is theirs now. */
-const overtakenIfMoved = <R>(
+/**
+ * A step of the model. Somebody else moved the checkpoint: it is theirs now. And what goes wrong while an interrupted
+ * step is undone, on a connection that the server has closed meanwhile, is no fault of the event: nothing was done.
+ */
+const stepping = <R>(
   lease: Lease,
-  effect: Effect.Effect<void, ApplyError, R>
+  step: Effect.Effect<void, ApplyError, R>
 ): Effect.Effect<void, ProjectionError, R> =>
-  Effect.catchTag(effect, "ProjectionMoved", () => Effect.fail(new LeaseLost({ key: lease.key, holder: "" })))
+  Effect.uninterruptibleMask((restore) =>
+    Effect.catchAllCause(restore(step), (cause) =>
+      Cause.isInterrupted(cause) && Option.isNone(Cause.failureOption(cause))
+        ? Effect.interrupt
+        : Effect.failCause(cause)
+    )
+  ).pipe(Effect.catchTag("ProjectionMoved", () => Effect.fail(new LeaseLost({ key: lease.key, holder: "" }))))
 
 /** What is set aside together: the row's key, where there is exactly one; else the stream. */
 const makeParkKey = ({ strength }: Projection<unknown, unknown>): ((event: RecordedEvent) => string) => {

@@ -22,13 +22,13 @@ import * as Arr from "effect/Array"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { InvalidArgument } from "./InvalidArgument.js"
-import type { Epoch, Lease } from "./Lease.js"
+import type { Lease } from "./Lease.js"
 import type { LeaseLost } from "./LeaseLost.js"
-import type { Model } from "./ModelStore.js"
 import type { ParkedEvent, ParkedFull } from "./ParkedEvent.js"
 import { parkingsMax } from "./ParkedEvent.js"
 import * as ParkedKeys from "./ParkedKeys.js"
 import type { Position } from "./Position.js"
+import type { ProjectionInfo } from "./ProjectionCheckpoint.js"
 import type { StoreUnavailable } from "./StoreUnavailable.js"
 import type { SubscriberStore } from "./SubscriberStore.js"
 
@@ -51,21 +51,22 @@ export const isThere = (
   Effect.map(subscribers.parked(markKey(projectionName), { limit: 1 }), (rows) => rows.length > 0)
 
 /** The leases under which the rest is done, and where the events stand that the built model set aside. */
-export interface Settling<R> {
-  readonly model: Pick<Model<R>, "info">
+export interface Settling<E> {
+  /** Of the live model, opened now: one that was opened before the swap may still be the former one. */
+  readonly info: Effect.Effect<Option.Option<ProjectionInfo>, E>
   readonly live: Lease
   readonly mark: Lease
   readonly buildKey: string
 }
 
 /** Does what is left to do where the swap was made, and takes the mark away. The live model was not claimed yet. */
-export const settle = <R>(
+export const settle = <E>(
   subscribers: SubscriberStore["Type"],
-  { buildKey, live, mark, model }: Settling<R>
-): Effect.Effect<void, ParkedFull | LeaseLost | InvalidArgument | StoreUnavailable> =>
+  { buildKey, info, live, mark }: Settling<E>
+): Effect.Effect<void, E | ParkedFull | LeaseLost | InvalidArgument | StoreUnavailable> =>
   Effect.gen(function* () {
     const marks = yield* ParkedKeys.allParked(subscribers, mark.key)
-    const epoch = epochOf(yield* model.info)
+    const epoch = epochOf(yield* info)
     if (marks.some(({ position }) => epoch >= position)) {
       const former = yield* ParkedKeys.allParked(subscribers, live.key)
       yield* hand(subscribers, live, former, yield* ParkedKeys.allParked(subscribers, buildKey))
@@ -90,7 +91,7 @@ export const hand = (
   })
 
 /** The epoch of a model; 0 when it was never claimed. */
-export const epochOf = (info: Option.Option<{ readonly epoch: Option.Option<Epoch> }>): number =>
+export const epochOf = (info: Option.Option<Pick<ProjectionInfo, "epoch">>): number =>
   Option.getOrElse(
     Option.flatMap(info, ({ epoch }) => epoch),
     () => 0

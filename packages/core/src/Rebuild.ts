@@ -20,7 +20,6 @@
  * Or in its place (`inPlace`): model and checkpoint are emptied in one transaction and filled again while readers
  * look on. For models that are not the store's, and where there is no room for two.
  */
-import * as Arr from "effect/Array"
 import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -29,21 +28,22 @@ import * as Option from "effect/Option"
 import { FoldSample } from "./FoldSample.js"
 import type { InvalidArgument } from "./InvalidArgument.js"
 import { invalid } from "./InvalidArgument.js"
-import type { Epoch } from "./Lease.js"
+import type { Epoch, Lease } from "./Lease.js"
 import { LeaseLost } from "./LeaseLost.js"
-import type { Generation, Model, Swapped } from "./ModelStore.js"
+import type { Generation, Model } from "./ModelStore.js"
 import { ShadowUnsupported } from "./ModelStore.js"
-import { parkingsMax } from "./ParkedEvent.js"
 import * as ParkedKeys from "./ParkedKeys.js"
 import { start } from "./Position.js"
 import type { Position } from "./Position.js"
 import type { Projection } from "./Projection.js"
 import { drain } from "./ProjectionCatchUp.js"
+import { cutOver, holdBack } from "./ProjectionCutOver.js"
 import type { RebuildError } from "./ProjectionErrors.js"
-import { VerificationFailed } from "./ProjectionErrors.js"
+import { NoFormerModel, VerificationFailed } from "./ProjectionErrors.js"
 import type { RunSettings, Services, Session } from "./ProjectionSession.js"
 import * as ProjectionSession from "./ProjectionSession.js"
 import type { KnownCursors } from "./ProjectionSlices.js"
+import * as ProjectionSwapMark from "./ProjectionSwapMark.js"
 import { readPages } from "./ProjectionWorker.js"
 import type { Counting, OnProgress } from "./RebuildProgress.js"
 import * as RebuildProgress from "./RebuildProgress.js"
@@ -123,6 +123,7 @@ export const building = <E, R>(
       // The lease comes first: nobody else is at the generation that is opened, or thrown away, under it. So what
       // there is is looked at again; what was seen before may have been swapped in by whoever had the lease.
       const right = yield* ProjectionSession.lease(services, key, settings, highest as Epoch)
+      yield* ProjectionSession.settleAny(services, projection, settings)
       const { building: left, former } = yield* models.generations(projection)
       if (from !== undefined && !Option.exists(former, (one) => one.generation === from.generation))
         return yield* new LeaseLost({ key, holder: "" })
@@ -131,6 +132,8 @@ export const building = <E, R>(
         yield* models.discard(projection, left.value.generation)
       const generation = usable?.generation ?? right.lease().epoch
       const model = yield* models.open(projection, generation)
+      // Nobody ever worked on it: what is set aside is another one's, or what it had itself when it was live.
+      if (ProjectionSwapMark.epochOf(yield* model.info) === 0) yield* forgetParked(services, right.lease())
       const info = yield* model.claim(right.lease().epoch)
       const known: KnownCursors = { at: info.position, cursors: new Map<StreamId, StreamVersion>() }
       const counting = yield* RebuildProgress.make(
@@ -157,6 +160,33 @@ export const building = <E, R>(
     })
   )
 
+/** Goes back to the former model. */
+export const rollBack = <E, R>(
+  services: Services,
+  projection: Projection<E, R>,
+  settings: RunSettings,
+  options: RebuildOptions
+): Effect.Effect<Rebuilt, RebuildError | NoFormerModel, R> =>
+  Effect.gen(function* () {
+    const { models } = services
+    const { name, version } = projection
+    const none = (reason: string) => new NoFormerModel({ projectionName: name, reason })
+    const { former } = yield* models.generations(projection)
+    if (Option.isNone(former)) return yield* none("none is kept")
+    const kept = Option.getOrElse(former.value.version, () => version)
+    if (kept === version) return yield* building(services, projection, settings, options, former.value)
+    const live = yield* Effect.scoped(Effect.flatMap(models.open(projection), (model) => model.info))
+    // A newer one is the former only when this one took its place: the last call died before it could say so.
+    if (kept > version && Option.exists(live, ({ revision }) => Option.contains(revision, version)))
+      return {
+        projectionName: name,
+        processed: 0,
+        position: Option.getOrThrow(live).position,
+        verified: "none" as const
+      }
+    return yield* none(`it is of version ${kept}, not ${version}`)
+  })
+
 /** Empties the live model and fills it again. */
 const inPlace = <E, R>(
   services: Services,
@@ -167,6 +197,7 @@ const inPlace = <E, R>(
   Effect.scoped(
     Effect.gen(function* () {
       const { log, models } = services
+      yield* ProjectionSession.settleAny(services, projection, settings)
       const model = yield* models.open(projection)
       yield* models.empty(projection)
       const counting = yield* RebuildProgress.make(
@@ -176,11 +207,10 @@ const inPlace = <E, R>(
       )
       const head = yield* log.head
       counting.towards(head)
-      const key = ProjectionSession.liveKey(projection.name)
       /** Whoever has the live lease fills it: this call, or the process that runs the projection anyway. */
       const fill: Effect.Effect<void, RebuildError, R> = Effect.scoped(
         Effect.gen(function* () {
-          const session = yield* ProjectionSession.take(services, model, key, settings)
+          const session = yield* ProjectionSession.take(services, projection, model, settings)
           const known: KnownCursors = {
             at: session.info.position,
             cursors: new Map<StreamId, StreamVersion>()
@@ -247,7 +277,7 @@ const build = <E, R>(services: Services, parts: Building<E, R>): Effect.Effect<R
         }
       })
       verified ??= yield* verify(services, parts, sample)
-      const swapped = yield* cutOver(services, parts)
+      const swapped = yield* cutOver(services, { ...parts, keepFormer: parts.options.keepFormer ?? true })
       if (swapped._tag === "Swapped") return rebuilt(projection, counting, known.at, verified)
       if (turn >= swapTurns) yield* holdBack(services, projection)
       const head = yield* log.head
@@ -255,56 +285,11 @@ const build = <E, R>(services: Services, parts: Building<E, R>): Effect.Effect<R
     }
   })
 
-/**
- * Swaps. What is set aside belongs to a model: that of the former one was handled again by the new one, and is
- * forgotten; what the new one has set aside becomes the live one's. That needs the live lease, so that a projection
- * with parked events must not be running elsewhere at this moment (`LeaseHeld`).
- */
-const cutOver = <E, R>(
-  services: Services,
-  { generation, options, projection, session, settings }: Building<E, R>
-): Effect.Effect<Swapped, RebuildError> =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const { models, subscribers } = services
-      const right = session.keeper.lease()
-      const key = ProjectionSession.liveKey(projection.name)
-      const former = yield* ParkedKeys.allParked(subscribers, key)
-      const built = yield* ParkedKeys.allParked(subscribers, right.key)
-      const swap = models.swap(projection, generation, {
-        epoch: right.epoch,
-        keepFormer: options.keepFormer ?? true
-      })
-      if (former.length === 0 && built.length === 0) return yield* swap
-      const keeper = yield* ProjectionSession.lease(services, key, settings)
-      return yield* Effect.uninterruptible(
-        Effect.tap(swap, ({ _tag }) =>
-          _tag === "Behind"
-            ? Effect.void
-            : Effect.gen(function* () {
-                const live = keeper.lease()
-                for (const row of former) yield* subscribers.unpark(live, row.parkKey, row.position)
-                for (const piece of Arr.chunksOf(built, parkingsMax))
-                  yield* subscribers.park(live, piece, { max: settings.parkedMax })
-                for (const row of built) yield* subscribers.unpark(right, row.parkKey, row.position)
-              })
-        )
-      )
-    })
-  )
-
-/** Takes the live model's epoch away from whoever runs it: it must take a new lease, and does not commit meanwhile. */
-const holdBack = (
-  { models }: Services,
-  projection: Projection<unknown, unknown>
-): Effect.Effect<void, RebuildError> =>
-  Effect.scoped(
-    Effect.gen(function* () {
-      const live = yield* models.open(projection)
-      const info = yield* live.info
-      const epoch = Option.flatMap(info, (one) => one.epoch)
-      yield* live.claim((Option.getOrElse(epoch, () => 0) + 1) as Epoch)
-    })
+/** What belongs to another model. */
+const forgetParked = ({ subscribers }: Services, right: Lease): Effect.Effect<void, RebuildError> =>
+  Effect.flatMap(
+    ParkedKeys.allParked(subscribers, right.key),
+    Effect.forEach((row) => subscribers.unpark(right, row.parkKey, row.position), { discard: true })
   )
 
 /** Looks at what was built. What is wrong is thrown away, so that the next rebuild begins anew. */

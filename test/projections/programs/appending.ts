@@ -24,7 +24,7 @@ const program = Effect.gen(function* () {
         events: [{ type: "Numbered", data: { number: number + i } }]
       }))
     )
-    yield* Effect.sleep("5 millis")
+    yield* Effect.sleep("20 millis")
   }
 })
 

@@ -12,6 +12,10 @@ export interface RebuildingArgument {
   readonly batchSize: number
   /** Where it kills itself with SIGKILL; the swap is begun, or was made, when it dies. Undefined: nowhere. */
   readonly diesAt: "beforeSwap" | "inSwap" | "afterSwap" | undefined
+  /** How long after the swap was begun it dies in it. */
+  readonly diesAfterMs: number
+  /** The version of the fold that it builds. */
+  readonly version: number
 }
 
 export type RebuildingLine = { readonly processed: number } | { readonly done: number }
@@ -29,7 +33,9 @@ const program = Effect.gen(function* () {
       // Its statements are under way when the signal comes.
       if (options.diesAt === "inSwap")
         return Effect.zipLeft(swap, Effect.never).pipe(
-          Effect.raceFirst(Effect.zipRight(Effect.sleep("3 millis"), Effect.zipRight(die, Effect.never)))
+          Effect.raceFirst(
+            Effect.zipRight(Effect.sleep(options.diesAfterMs), Effect.zipRight(die, Effect.never))
+          )
         )
       if (options.diesAt === "afterSwap") return Effect.zipRight(swap, Effect.zipRight(die, Effect.never))
       return swap
@@ -41,9 +47,11 @@ const program = Effect.gen(function* () {
     dying
   )
   say({ processed: 0 } satisfies RebuildingLine)
-  const { processed } = yield* runner.rebuild(folded(), {
+  const { processed } = yield* runner.rebuild(folded(options.version), {
     ttl: options.ttlMs,
     batchSize: options.batchSize,
+    // What was killed before has its lease for a while.
+    leaseWait: "5 seconds",
     onProgress: (progress) =>
       Effect.sync(() => say({ processed: progress.processed } satisfies RebuildingLine))
   })
