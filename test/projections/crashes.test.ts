@@ -94,7 +94,9 @@ for (const kind of ["postgres", "sqlite"] as const) {
               outcomes.sort().join(", "),
               "acknowledge: LeaseLost, append: LeaseLost, folded: LeaseLost, handled: LeaseLost"
             )
-            yield* endedWell([first, second])
+            // What it was refused is what counts; it has nothing more to do.
+            yield* first.kill
+            yield* endedWell([second])
             yield* checkModels(store)
             assert.deepStrictEqual(yield* withStore(store, alertNumbers), expected)
           })

@@ -88,7 +88,14 @@ export const drain = <E, R>(
       const { log, subscribers } = services
       const worker = yield* withRegistry(
         services,
-        ProjectionWorker.open({ ...parts, drainTo, keeper: session.keeper, log, subscribers })
+        ProjectionWorker.open({
+          ...parts,
+          drainTo,
+          keeper: session.keeper,
+          log,
+          subscribers,
+          isApart: ProjectionSession.isApart(services)
+        })
       )
       const reason = yield* worker.ended
       if (reason._tag === "Failed") return yield* Effect.fail(reason.error)

@@ -150,6 +150,7 @@ export const open = <E, R>(
             heedsPause: true,
             drainTo: undefined,
             log: services.log,
+            isApart: ProjectionSession.isApart(services),
             subscribers: services.subscribers,
             committed: () => {
               position = known.at

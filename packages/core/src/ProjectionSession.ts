@@ -120,6 +120,10 @@ export const settingsOf = (
 export const checked = (projection: Projection<unknown, unknown>): Effect.Effect<void, InvalidArgument> =>
   Effect.suspend(() => projectionFault(projection) ?? Effect.void)
 
+/** Whether models are in another database than the log and its leases, and outlive the process there. */
+export const isApart = ({ models }: Pick<Services, "models">): boolean =>
+  models.isDurable && models.transaction === undefined
+
 /** The key of the lease on the live model. Subscribers have no key that begins so. */
 export const liveKey = (projectionName: string): string => `~projection/${projectionName}`
 

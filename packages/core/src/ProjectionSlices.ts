@@ -12,8 +12,9 @@
  *
  *  1. What was committed is what `at` and the cursors in memory say. A commit whose outcome is unknown is looked up
  *     before anything else is done.
- *  2. An event is parked before the checkpoint passes it, and taken out in the transaction that handles it (after
- *     it, where the model is in another database), or when it turns out that the checkpoint may not pass it.
+ *  2. An event is parked before the checkpoint passes it, and taken out in the transaction that handles it, or when
+ *     it turns out that the checkpoint may not pass it. Where the model is in another database it is taken out after
+ *     that transaction, in which a cursor of its own says that it was handled.
  *  3. Nobody else moves the checkpoint: when it is not where it was left, the lease counts as lost.
  */
 import * as Cause from "effect/Cause"
@@ -65,6 +66,8 @@ export interface ProjectionSlicesParts<E, R> {
   readonly policy: PoisonPolicy
   readonly log: EventStore["Type"]
   readonly subscribers: SubscriberStore["Type"]
+  /** Whether the models are in another database than the log and its leases. */
+  readonly isApart: boolean
   /** Told of the events of each commit, and of the streams that moved. */
   readonly committed: (
     events: ReadonlyArray<RecordedEvent>,
@@ -249,13 +252,19 @@ export const make = <E, R>(
     ): Effect.Effect<boolean, ProjectionError, R> => {
       const unpark = subscribers.unpark(lease, parkKey, position)
       if (event === undefined) return Effect.as(unpark, true)
-      const at = { position: known.at, cursors: new Map() }
-      const handled = stepping(
-        lease,
-        model.apply([event], { previous: at, current: at, lease, also: unpark })
+      const mark = handledMark(position)
+      const previous = { position: known.at, cursors: noCursors }
+      const marked = parts.isApart ? new Map([[mark, 1 as StreamVersion]]) : noCursors
+      const current = { position: known.at, cursors: marked }
+      const handled = Effect.zipRight(
+        stepping(lease, model.apply([event], { previous, current, lease, also: unpark })),
+        Effect.sync(() => parts.committed([event], noCursors))
       )
-      return handled.pipe(
-        Effect.zipRight(Effect.sync(() => parts.committed([event], at.cursors))),
+      // Where it cannot be taken out in the transaction that handles it, the model remembers that it was.
+      const once = parts.isApart
+        ? Effect.flatMap(model.cursors([mark]), (stored) => (stored.has(mark) ? unpark : handled))
+        : handled
+      return once.pipe(
         Effect.as(true),
         Effect.catchTag("HandlerError", (error) =>
           Effect.as(subscribers.repark(lease, { parkKey, position, reason: reasonText(error.cause) }), false)
@@ -284,6 +293,11 @@ export const make = <E, R>(
   })
 
 // ---- internal ----
+
+const noCursors: ReadonlyMap<StreamId, StreamVersion> = new Map()
+
+/** The cursor that stands for a parked event that was handled. */
+const handledMark = (position: Position): StreamId => `~parked/${position}` as StreamId
 
 /** Most streams whose cursors are kept in memory; beyond it all are forgotten and loaded again as they come. */
 const knownStreamsMax = 100_000

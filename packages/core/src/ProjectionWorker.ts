@@ -53,6 +53,7 @@ export interface WorkerParts<E, R> {
   readonly drainTo: Position | undefined
   readonly log: EventStore["Type"]
   readonly subscribers: SubscriberStore["Type"]
+  readonly isApart: boolean
   readonly committed: ProjectionSlicesParts<E, R>["committed"]
 }
 
