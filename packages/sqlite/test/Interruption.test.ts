@@ -7,6 +7,7 @@ import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
+import * as Scheduler from "effect/Scheduler"
 
 it.live("interrupted at any moment, transactions leave the connection to the next one", () =>
   withChance((chance) =>
@@ -37,11 +38,19 @@ it.live("interrupted in the very moment in which it gets the connection, it give
       const first = yield* Effect.fork(
         Effect.zipRight(
           sql.withTransaction(Deferred.await(gate)),
-          Effect.sync(() => second.fiber!.unsafeInterruptAsFork(FiberId.none))
+          Effect.sync(() =>
+            // Behind the task that hands the connection on, and before the one in which it arrives.
+            Scheduler.defaultScheduler.scheduleTask(
+              () => second.fiber!.unsafeInterruptAsFork(FiberId.none),
+              0
+            )
+          )
         )
       )
       yield* Effect.sleep("10 millis")
-      second.fiber = yield* Effect.fork(what === "transaction" ? sql.withTransaction(sql`SELECT 1`) : sql`SELECT 1`)
+      second.fiber = yield* Effect.fork(
+        what === "transaction" ? sql.withTransaction(sql`SELECT 1`) : sql`SELECT 1`
+      )
       yield* Effect.sleep("10 millis")
       yield* Deferred.succeed(gate, undefined)
       yield* Effect.forEach([first, second.fiber], Fiber.await)
