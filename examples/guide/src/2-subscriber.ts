@@ -20,10 +20,10 @@ const program = Effect.gen(function* () {
     retry: Schedule.recurs(2),
     onEvent: (event, { lease }) =>
       Effect.gen(function* () {
-        if (down && event.streamId === "book/Emma") yield* Effect.fail("the calendar is down")
+        if (down && event.streamId === "book/Emma") return yield* Effect.fail("the calendar is down")
         // The same event gives the same id, so that a reminder is written once, however often this is run.
         const reminder = { type: "ReminderSet", data: {}, id: deriveEventId("reminder", event.id) }
-        yield* store.write({ streamId: `reminder/${event.id}`, events: [reminder] }, { fence: lease })
+        return yield* store.write({ streamId: `reminder/${event.id}`, events: [reminder] }, { fence: lease })
       })
   })
   yield* Console.log(`handled ${yield* Subscriber.drain(reminders)}`)
