@@ -86,6 +86,7 @@ export const batchSizeMax = 50_000
 
 /** Events of a page where nobody says: of what follows the log, and of a rebuild. */
 export const batchSizeDefault = 2_000
+/** Events of a page of a rebuild, where nobody says. */
 export const rebuildBatchSizeDefault = 500
 
 /** Checks and completes the options. `batchSize`: the default. */
