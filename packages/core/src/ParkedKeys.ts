@@ -111,6 +111,16 @@ export const allParked = (
     }
   })
 
+/** Takes parked events out, one after another. */
+export const unparkAll = (
+  subscribers: SubscriberStore["Type"],
+  lease: Lease,
+  rows: ReadonlyArray<ParkedPlace>
+): Effect.Effect<void, LeaseLost | InvalidArgument | StoreUnavailable> =>
+  Effect.forEach(rows, ({ parkKey, position }) => subscribers.unpark(lease, parkKey, position), {
+    discard: true
+  })
+
 /** The failure of a handler, with its event. */
 export const handlerError = ({ position, streamId, type }: RecordedEvent, cause: unknown): HandlerError =>
   new HandlerError({ eventType: type, streamId, position, cause })

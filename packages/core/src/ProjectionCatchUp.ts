@@ -16,6 +16,7 @@ import { ProjectionOutdated, ProjectionSuperseded } from "./ProjectionErrors.js"
 import type { RunSettings, Services, Session } from "./ProjectionSession.js"
 import * as ProjectionSession from "./ProjectionSession.js"
 import type { KnownCursors, ProjectionSlicesParts } from "./ProjectionSlices.js"
+import { knownFrom } from "./ProjectionSlices.js"
 import * as ProjectionWorker from "./ProjectionWorker.js"
 import type { StreamId } from "./StreamId.js"
 import type { StreamVersion } from "./StreamVersion.js"
@@ -43,7 +44,7 @@ export const catchUp = <E, R>(
       const known =
         remembered !== undefined && remembered.at === session.info.position
           ? remembered
-          : { at: session.info.position, cursors: new Map<StreamId, StreamVersion>() }
+          : knownFrom(session.info.position)
       const touched = new Map<StreamId, StreamVersion>()
       const head = yield* services.log.head
       // Nothing to drain, it seems: the log itself says whether it is the one that this position is of.

@@ -4,7 +4,7 @@
  * events that were handled from those that were not, and show a gap. A checkpoint moves forward only.
  */
 import type * as DateTime from "effect/DateTime"
-import type * as Option from "effect/Option"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Epoch } from "./Lease.js"
 import { Position, start } from "./Position.js"
@@ -40,6 +40,10 @@ export interface ProjectionInfo {
   /** When it was last moved, claimed or reset, by the store's clock. */
   readonly updatedAt: DateTime.Utc
 }
+
+/** Where a projection stands; 0 when nobody knows it. */
+export const positionOf = (info: Option.Option<Pick<ProjectionInfo, "position">>): Position =>
+  Option.match(info, { onNone: () => start, onSome: ({ position }) => position })
 
 /** A checkpoint as a store gives it back. */
 export interface StoredProjectionCheckpoint extends GlobalProjectionCheckpoint {

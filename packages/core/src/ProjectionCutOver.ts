@@ -48,11 +48,7 @@ export const cutOver = <E, R>(
       const swap = models.swap(projection, generation, { epoch: right.epoch, keepFormer })
       if ((yield* subscribers.parkedKeys(key, { limit: 1 })).length === 0 && built.length === 0)
         return yield* swap
-      const forgetBuilt = Effect.forEach(
-        built,
-        (row) => subscribers.unpark(right, row.parkKey, row.position),
-        { discard: true }
-      )
+      const forgetBuilt = ParkedKeys.unparkAll(subscribers, right, built)
 
       const { transaction } = models
       if (transaction !== undefined) {

@@ -24,13 +24,11 @@ import { versionFault, withRegistry } from "./ProjectionCatchUp.js"
 import type { CatchUpError, RebuildError } from "./ProjectionErrors.js"
 import type { RunSettings, Services } from "./ProjectionSession.js"
 import * as ProjectionSession from "./ProjectionSession.js"
-import type { KnownCursors } from "./ProjectionSlices.js"
+import { knownFrom } from "./ProjectionSlices.js"
 import * as ProjectionWorker from "./ProjectionWorker.js"
 import type { Worker } from "./ProjectionWorker.js"
 import * as Rebuild from "./Rebuild.js"
 import type { RebuildProgress } from "./RebuildProgress.js"
-import type { StreamId } from "./StreamId.js"
-import type { StreamVersion } from "./StreamVersion.js"
 
 /** What a projection is doing in this process. */
 export type ProjectionPhase =
@@ -137,7 +135,7 @@ export const open = <E, R>(
         yield* versionFault(projection, session.info)
         // Before the worker begins: who has waited for what it does finds it running.
         phase = "running"
-        const known: KnownCursors = { at: position, cursors: new Map<StreamId, StreamVersion>() }
+        const known = knownFrom(position)
         const running = yield* withRegistry(
           services,
           ProjectionWorker.open({

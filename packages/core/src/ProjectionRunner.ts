@@ -35,11 +35,11 @@ import type { InvalidArgument } from "./InvalidArgument.js"
 import { invalid } from "./InvalidArgument.js"
 import type { ModelRefused } from "./ModelStore.js"
 import { ModelStore } from "./ModelStore.js"
-import { start } from "./Position.js"
 import type { Position } from "./Position.js"
 import type { Projection } from "./Projection.js"
 import { catchUp } from "./ProjectionCatchUp.js"
 import type { GlobalProjectionCheckpoint } from "./ProjectionCheckpoint.js"
+import { positionOf } from "./ProjectionCheckpoint.js"
 import type { CatchUpError, RebuildError } from "./ProjectionErrors.js"
 import type { NoFormerModel } from "./ProjectionErrors.js"
 import { ProjectionBehind } from "./ProjectionErrors.js"
@@ -303,7 +303,7 @@ const make: Effect.Effect<
           const model = yield* models.open(projection)
           const info = yield* model.info
           return {
-            position: Option.match(info, { onNone: () => start, onSome: ({ position }) => position }),
+            position: positionOf(info),
             version: Option.flatMap(info, ({ revision }) => revision),
             rows: yield* model.count
           }
@@ -327,7 +327,7 @@ const make: Effect.Effect<
           if (fault !== undefined) return yield* fault
           const model = yield* models.open(projection)
           const look = Effect.flatMap(model.info, (info) => {
-            const reached = Option.match(info, { onNone: () => start, onSome: (one) => one.position })
+            const reached = positionOf(info)
             return reached >= position
               ? Effect.void
               : Effect.fail(

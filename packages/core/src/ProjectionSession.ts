@@ -84,7 +84,7 @@ export interface RunSettings extends WorkerSettings {
 /** Range of a page. Unit: events. */
 export const batchSizeMax = 50_000
 
-/** Events of a page where nobody says: of what follows the log, and of a rebuild. */
+/** Events of a page of what follows the log, where nobody says. */
 export const batchSizeDefault = 2_000
 /** Events of a page of a rebuild, where nobody says. */
 export const rebuildBatchSizeDefault = 500

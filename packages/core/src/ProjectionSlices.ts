@@ -34,6 +34,7 @@ import { reasonText } from "./ParkedKeys.js"
 import type { Position } from "./Position.js"
 import type { Projection } from "./Projection.js"
 import { takesWholeStreams } from "./Projection.js"
+import { positionOf } from "./ProjectionCheckpoint.js"
 import type { ProjectionError } from "./ProjectionErrors.js"
 import type { OnPoison, SliceProgress } from "./SliceHandler.js"
 import type { StoreUnavailable } from "./StoreUnavailable.js"
@@ -56,6 +57,9 @@ export interface KnownCursors {
   at: Position
   readonly cursors: Map<StreamId, StreamVersion>
 }
+
+/** What is known of a model that stands at a position: no stream yet. */
+export const knownFrom = (at: Position): KnownCursors => ({ at, cursors: new Map() })
 
 /** What it works with. */
 export interface ProjectionSlicesParts<E, R> {
@@ -120,7 +124,7 @@ export const make = <E, R>(
       /** Whether a commit that was cut off took place after all. */
       const settle = (error: StoreUnavailable): Effect.Effect<void, ProjectionError, R> =>
         Effect.flatMap(model.info, (info) => {
-          const stored = Option.match(info, { onNone: () => 0, onSome: (one) => one.position })
+          const stored = positionOf(info)
           return stored === position && position !== previous.position ? Effect.void : Effect.fail(error)
         })
       const attempt = Effect.catchTag(once, "StoreUnavailable", (error) =>
@@ -142,13 +146,7 @@ export const make = <E, R>(
       parkings.length === 0
         ? pass
         : Effect.tapErrorTag(pass, "LeaseLost", () =>
-            Effect.ignore(
-              Effect.forEach(
-                parkings,
-                ({ parkKey, position }) => subscribers.unpark(lease, parkKey, position),
-                { discard: true }
-              )
-            )
+            Effect.ignore(ParkedKeys.unparkAll(subscribers, lease, parkings))
           )
 
     /** One part of a slice: everything of it that is new, less what is set aside. */
@@ -321,10 +319,13 @@ const forgetBeyond = (
   lease: Lease,
   position: Position
 ): Effect.Effect<void, LeaseLost | InvalidArgument | StoreUnavailable> =>
-  Effect.gen(function* () {
-    for (const row of yield* ParkedKeys.allParked(subscribers, lease.key))
-      if (row.position > position) yield* subscribers.unpark(lease, row.parkKey, row.position)
-  })
+  Effect.flatMap(ParkedKeys.allParked(subscribers, lease.key), (rows) =>
+    ParkedKeys.unparkAll(
+      subscribers,
+      lease,
+      rows.filter((row) => row.position > position)
+    )
+  )
 
 const loadCursors = <R>(
   model: Model<R>,

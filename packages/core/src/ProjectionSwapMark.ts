@@ -71,7 +71,7 @@ export const settle = <E>(
       const former = yield* ParkedKeys.allParked(subscribers, live.key)
       yield* hand(subscribers, live, former, yield* ParkedKeys.allParked(subscribers, buildKey))
     }
-    for (const row of marks) yield* subscribers.unpark(mark, row.parkKey, row.position)
+    yield* ParkedKeys.unparkAll(subscribers, mark, marks)
   })
 
 /** What is set aside of the live model is from here on what the built one has set aside. */
@@ -86,8 +86,8 @@ export const hand = (
     // Nothing is lost to the bound: both were within it.
     for (const piece of Arr.chunksOf(built, parkingsMax))
       yield* subscribers.park(live, piece, { max: parkedMax })
-    for (const row of former)
-      if (!kept.has(placeOf(row))) yield* subscribers.unpark(live, row.parkKey, row.position)
+    const gone = former.filter((row) => !kept.has(placeOf(row)))
+    yield* ParkedKeys.unparkAll(subscribers, live, gone)
   })
 
 /** The epoch of a model; 0 when it was never claimed. */

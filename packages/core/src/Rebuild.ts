@@ -38,18 +38,18 @@ import type { Position } from "./Position.js"
 import type { Projection } from "./Projection.js"
 import { drain } from "./ProjectionCatchUp.js"
 import { cutOver, holdBack } from "./ProjectionCutOver.js"
+import { positionOf } from "./ProjectionCheckpoint.js"
 import type { RebuildError } from "./ProjectionErrors.js"
 import { NoFormerModel, VerificationFailed } from "./ProjectionErrors.js"
 import type { RunSettings, Services, Session } from "./ProjectionSession.js"
 import * as ProjectionSession from "./ProjectionSession.js"
 import type { KnownCursors } from "./ProjectionSlices.js"
+import { knownFrom } from "./ProjectionSlices.js"
 import * as ProjectionSwapMark from "./ProjectionSwapMark.js"
 import { readPages } from "./ProjectionWorker.js"
 import type { Counting, OnProgress } from "./RebuildProgress.js"
 import * as RebuildProgress from "./RebuildProgress.js"
 import { rangeFault } from "./RunSettings.js"
-import type { StreamId } from "./StreamId.js"
-import type { StreamVersion } from "./StreamVersion.js"
 
 /** How a model is rebuilt; everything has a default. */
 export interface RebuildOptions extends ProjectionSession.ProjectionRunOptions {
@@ -135,7 +135,7 @@ export const building = <E, R>(
       // Nobody ever worked on it: what is set aside is another one's, or what it had itself when it was live.
       if (ProjectionSwapMark.epochOf(yield* model.info) === 0) yield* forgetParked(services, right.lease())
       const info = yield* model.claim(right.lease().epoch)
-      const known: KnownCursors = { at: info.position, cursors: new Map<StreamId, StreamVersion>() }
+      const known = knownFrom(info.position)
       const counting = yield* RebuildProgress.make(
         projection.name,
         info.position,
@@ -211,10 +211,7 @@ const inPlace = <E, R>(
       const fill: Effect.Effect<void, RebuildError, R> = Effect.scoped(
         Effect.gen(function* () {
           const session = yield* ProjectionSession.take(services, projection, model, settings)
-          const known: KnownCursors = {
-            at: session.info.position,
-            cursors: new Map<StreamId, StreamVersion>()
-          }
+          const known = knownFrom(session.info.position)
           yield* drain(services, {
             actorName: `rebuild/${projection.name}/${session.keeper.lease().epoch}`,
             projection,
@@ -230,7 +227,7 @@ const inPlace = <E, R>(
       ).pipe(Effect.catchTags({ LeaseHeld: () => awaitOther, LeaseLost: () => awaitOther }))
       const awaitOther: Effect.Effect<void, RebuildError, R> = Effect.suspend(() =>
         Effect.flatMap(Effect.zipRight(Effect.sleep(lookEvery), model.info), (info) => {
-          const position = Option.match(info, { onNone: () => start, onSome: (one) => one.position })
+          const position = positionOf(info)
           counting.count(0, position)
           return position >= head ? Effect.void : fill
         })
@@ -287,9 +284,8 @@ const build = <E, R>(services: Services, parts: Building<E, R>): Effect.Effect<R
 
 /** What belongs to another model. */
 const forgetParked = ({ subscribers }: Services, right: Lease): Effect.Effect<void, RebuildError> =>
-  Effect.flatMap(
-    ParkedKeys.allParked(subscribers, right.key),
-    Effect.forEach((row) => subscribers.unpark(right, row.parkKey, row.position), { discard: true })
+  Effect.flatMap(ParkedKeys.allParked(subscribers, right.key), (rows) =>
+    ParkedKeys.unparkAll(subscribers, right, rows)
   )
 
 /** Looks at what was built. What is wrong is thrown away, so that the next rebuild begins anew. */
