@@ -170,6 +170,10 @@ export const projectionAdvances = (it: ProjectionIt): void => {
         Effect.gen(function* () {
           const { name, store, stored } = yield* projection
           const steps = 60
+          const workers = range(0, 3)
+          // None makes its first step before all have loaded: they meet, however fast the store is.
+          const loaded = yield* Effect.makeLatch()
+          let waiting = workers.length
           const won: Array<readonly [from: number, to: number, moved: Versions]> = []
           let lost = 0
           const worker = (self: number) =>
@@ -179,6 +183,8 @@ export const projectionAdvances = (it: ProjectionIt): void => {
                 const { position } = yield* store.loadProjectionCheckpoint(name)
                 if (position >= steps) return
                 const before = yield* store.loadProjectionCursors(name, ids)
+                if (--waiting === 0) yield* loaded.open
+                yield* loaded.await
                 yield* Effect.yieldNow()
                 const moved = Object.fromEntries(
                   ids.map((id) => [id, (before.get(id as never) ?? 0) + 1 + self])
@@ -188,7 +194,7 @@ export const projectionAdvances = (it: ProjectionIt): void => {
                 else lost++
               }
             })
-          yield* Effect.forEach(range(0, 3), worker, { concurrency: "unbounded", discard: true })
+          yield* Effect.forEach(workers, worker, { concurrency: "unbounded", discard: true })
           won.sort(([a], [b]) => a - b)
           assert.deepStrictEqual(
             won.map(([from]) => from),
