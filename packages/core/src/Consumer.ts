@@ -15,6 +15,7 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberMap from "effect/FiberMap"
+import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
@@ -119,8 +120,10 @@ export const open = <E, R>(
     const tell: Tell<E> = (input) => Effect.ignore(actor.tell(input))
 
     /**
-     * Tells what came of it, also when it was interrupted: a lost lease first, then what the machine waits for. A
-     * defect is nobody's input: it ends the consumer as it is.
+     * Tells what came of it, also when it was interrupted: a lost lease first, then what the machine waits for. What
+     * goes wrong while something that was interrupted is undone, on a connection that the server has closed
+     * meanwhile, is no fault of it. A defect, and an interruption that did not come from here, is nobody's input: it
+     * ends the consumer as it is.
      */
     const telling = <A>(
       effect: Effect.Effect<A, E, R>,
@@ -131,12 +134,15 @@ export const open = <E, R>(
       Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(Effect.exit(restore(effect)), (exit) => {
           if (Exit.isSuccess(exit)) return tell(done(exit.value))
-          const failure = Option.getOrUndefined(Cause.failureOption(exit.cause))
+          const { cause } = exit
+          const failure = Option.getOrUndefined(Cause.failureOption(cause))
           if (failure instanceof LeaseLost) return tellAll([{ _tag: "LeaseLost" }, ...interrupted()])
           if (failure !== undefined) return tellAll(failed(failure))
-          return Cause.isInterruptedOnly(exit.cause)
-            ? tellAll(interrupted())
-            : Effect.asVoid(Deferred.failCause(ended, exit.cause as Cause.Cause<never>))
+          return Effect.flatMap(FiberRef.get(FiberRef.interruptedCause), (fromHere) =>
+            Cause.isEmpty(fromHere)
+              ? Effect.asVoid(Deferred.failCause(ended, cause as Cause.Cause<never>))
+              : tellAll(interrupted())
+          )
         })
       )
     const tellAll = (inputs: ReadonlyArray<ConsumerInput<E>>) =>

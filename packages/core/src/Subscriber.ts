@@ -84,7 +84,10 @@ export interface SubscriberOptions<E, R> {
    * goes on where the slowest of the former parts ended, once none of those runs any more.
    */
   readonly partitions?: number | undefined
-  /** Events that are read at once. Range: 1 to 10 000. Default: 300. Two such pages are held. */
+  /**
+   * Events that are read at once at first. Range: 1 to 10 000. Default: 300. Behind the head each page is twice as
+   * large as the one before, up to eight times this and 10 000. Two pages are held.
+   */
   readonly chunkSize?: number | undefined
   /** Most events that may be handled again after a crash. Range: 1 to 1 000 000. Default: `chunkSize`. */
   readonly ackEvery?: number | undefined
@@ -259,6 +262,9 @@ export const dropParked = (
 
 // ---- internal ----
 
+/** How much larger than the first a page may become. */
+const readGrowthMax = 8
+
 /** Does something with the key of each partition, in order. */
 const onAll = <A>(
   subscriber: SubscriberName,
@@ -305,6 +311,7 @@ const checked = <E, R>({
       strict: options.strict ?? false,
       partitions: options.partitions ?? 1,
       chunkSize,
+      readMax: Math.min(chunkSize * readGrowthMax, pageRowsMax),
       ackEvery: options.ackEvery ?? chunkSize,
       retry: options.retry ?? retryDefault,
       onPoison: options.onPoison ?? "stop",

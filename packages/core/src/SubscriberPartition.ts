@@ -33,6 +33,8 @@ export interface Settings<E, R> extends SlicePolicy<E, R> {
   readonly routingKey: RoutingKey | undefined
   readonly partitions: number
   readonly chunkSize: number
+  /** Most events that are read at once. */
+  readonly readMax: number
   readonly ackEvery: number
   readonly startFrom: "beginning" | "end" | Position
   readonly ttl: Duration.Duration
@@ -70,6 +72,7 @@ export const open = <E, R>(
     const subscribers = yield* SubscriberStore
     const keeper = yield* LeaseKeeper.make(subscribers, given)
     let lastRecordedMs: number | undefined
+    let limit = settings.chunkSize
     yield* Effect.addFinalizer(() => keeper.release)
     const slices = yield* SliceHandler.make(settings, given, { events, subscribers })
 
@@ -95,15 +98,22 @@ export const open = <E, R>(
         cursor: Option.getOrElse(cursor, () => Position.make(0)),
         paused: given.paused
       })),
+      // A backlog is read in pages that grow: each is a round trip, and the reader has one thread.
       read: (after, head) =>
-        events.readAfter({
-          after,
-          limit: settings.chunkSize,
-          filters: settings.filters,
-          routingKey: settings.routingKey,
-          vnodes,
-          head
-        }),
+        Effect.map(
+          events.readAfter({
+            after,
+            limit,
+            filters: settings.filters,
+            routingKey: settings.routingKey,
+            vnodes,
+            head
+          }),
+          (page) => {
+            limit = page.events.length < limit ? settings.chunkSize : Math.min(limit * 2, settings.readMax)
+            return page
+          }
+        ),
       handle: (slice, progress) => {
         lastRecordedMs = slice[slice.length - 1]?.recordedAt.epochMillis
         return slices.handle(slice, progress)

@@ -166,23 +166,47 @@ export function appendOutcomes(writes: ReadonlyArray<PreparedWrite>, row: TextRo
 export const isSimple = (write: PreparedWrite): boolean =>
   write.appends.length === 1 && !write.namesIds && write.condition === undefined
 
-/** A fast form: for writes without leases, and followed by the fence, which undoes it when one of them is lost. */
-export interface FastForm {
-  readonly free: Statement
-  readonly fenced: Statement
+/** How a fast form is to be called. */
+export interface FastMode {
+  /** Followed by the fence, which undoes it when a lease is lost. */
+  readonly fenced: boolean
+  /** Notifies the other processes in its own transaction. */
+  readonly notifies: boolean
+}
+
+/** The statements of a fast form. */
+export type FastForm = (mode: FastMode) => Statement
+
+/** The statements that call `call` and then what the mode asks for; `fences`: the numbers of those arguments. */
+const fastForm = (
+  { channel, q }: PgNames,
+  name: string,
+  call: string,
+  fences: readonly [keys: number, epochs: number, workers: number]
+): FastForm => {
+  const [keys, epochs, workers] = fences
+  const statement = ({ fenced, notifies }: FastMode): Statement => ({
+    name: `millrace_${name}${fenced ? "_fenced" : ""}${notifies ? "_notify" : ""}_${q}`,
+    text: [
+      `SELECT ${call}`,
+      ...(fenced ? [`${q}.hold_fences($${keys}::text[], $${epochs}::bigint[], $${workers}::text[])`] : []),
+      ...(notifies ? [`pg_notify('${channel}', '')`] : [])
+    ].join(", ")
+  })
+  const both = [false, true]
+  // By number, so that nothing is made for a call: 1 for the fence, 2 for the notification.
+  const all = both.flatMap((notifies) => both.map((fenced) => statement({ fenced, notifies })))
+  return ({ fenced, notifies }) => all[(fenced ? 1 : 0) + (notifies ? 2 : 0)]!
 }
 
 /** Any number of simple writes to distinct streams. */
-export const simpleStatement = ({ q }: PgNames): FastForm => {
-  const call = `${q}.append_simple($1::text[], $2::smallint[], $3::bigint[], $4::integer[], $5::text[], $6::integer[], $7::integer[], $8::text[], $9::text[], $10::json[], $11::json[], $12::text[], $13::integer[], $14::integer)`
-  return {
-    free: { name: `millrace_simple_${q}`, text: `SELECT ${call}` },
-    fenced: {
-      name: `millrace_simple_fenced_${q}`,
-      text: `SELECT ${call}, ${q}.hold_fences($15::text[], $16::bigint[], $17::text[])`
-    }
-  }
-}
+export const simpleStatement = (names: PgNames): FastForm =>
+  fastForm(
+    names,
+    "simple",
+    `${names.q}.append_simple($1::text[], $2::smallint[], $3::bigint[], $4::integer[], $5::text[], $6::integer[], $7::integer[], $8::text[], $9::text[], $10::json[], $11::json[], $12::text[], $13::integer[], $14::integer)`,
+    [15, 16, 17]
+  )
 
 /** The arguments of {@link simpleStatement}. The writes must be in byte order of their streams. */
 export function simpleValues(
@@ -241,16 +265,13 @@ export function simpleValues(
 }
 
 /** One simple write of one event. */
-export const oneStatement = ({ q }: PgNames): FastForm => {
-  const call = `${q}.append_one($1, $2::smallint, $3::bigint, $4, $5, $6, $7::json, $8::json, $9::text[], $10::integer[], $11::integer)`
-  return {
-    free: { name: `millrace_one_${q}`, text: `SELECT ${call}` },
-    fenced: {
-      name: `millrace_one_fenced_${q}`,
-      text: `SELECT ${call}, ${q}.hold_fences($12::text[], $13::bigint[], $14::text[])`
-    }
-  }
-}
+export const oneStatement = (names: PgNames): FastForm =>
+  fastForm(
+    names,
+    "one",
+    `${names.q}.append_one($1, $2::smallint, $3::bigint, $4, $5, $6, $7::json, $8::json, $9::text[], $10::integer[], $11::integer)`,
+    [12, 13, 14]
+  )
 
 /** The arguments of {@link oneStatement}. */
 export function oneValues(write: PreparedWrite, lockMs: number, fences: Fences | undefined): Array<unknown> {

@@ -28,11 +28,13 @@ export interface PgCalls {
   /**
    * The fast forms. Sorts the writes, and gives their outcomes in that order: `undefined` for one that was not
    * made, and for all of them when a condition holds a bucket. Rejects as a whole when a row is held
-   * (`isLockTimeout`) or a lease is lost (`isFenceBroken`).
+   * (`isLockTimeout`) or a lease is lost (`isFenceBroken`). `notifies`: the other processes hear of it with its
+   * commit.
    */
   readonly simple: (
     batch: Array<Pending>,
-    lockMs: number
+    lockMs: number,
+    notifies: boolean
   ) => Promise<ReadonlyArray<Outcome | undefined> | undefined>
   /** The general form. `waits`: for stream rows and buckets that others hold. */
   readonly general: (
@@ -65,14 +67,14 @@ export const make = (pool: PgPool, names: PgNames, clock: Clock.Clock): PgCalls 
   }
 
   return {
-    simple: async (batch, lockMs) => {
+    simple: async (batch, lockMs, notifies) => {
       const answerMs = timeLeft(batch, clock.unsafeCurrentTimeMillis()) + silenceMs
       const single = batch.length === 1 && batch[0]!.write.eventCount === 1
       if (!single) batch.sort((a, b) => compareStreamIds(streamOf(a), streamOf(b)))
       const writes = batch.map((pending) => pending.write)
       const fences = fencesOf(writes)
       const form = single ? oneForm : simpleForm
-      const statement = fences === undefined ? form.free : form.fenced
+      const statement = form({ fenced: fences !== undefined, notifies })
       const [row] = single
         ? await pool.query(statement, oneValues(writes[0]!, lockMs, fences), undefined, answerMs)
         : await withBinary((binary) =>

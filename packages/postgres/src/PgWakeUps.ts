@@ -8,6 +8,10 @@
  *     LISTEN ──────────────────────────────────────────┤
  *     every poll interval ─────────────────────────────┘
  *
+ * A batch that is alone notifies in its own transaction, which spares a round trip between its commit and the
+ * others' hearing of it. With more under way the notification is a statement of its own behind the commit: commits
+ * that notify come one after another, and none of them shares its wait for the disk.
+ *
  * LISTEN needs a connection of its own, which a pooler in transaction mode does not give: whether it works is
  * found out by a notification to oneself. Where it does not, or while its connection is down, the poll alone
  * serves, and nothing but latency is lost.
@@ -43,8 +47,10 @@ export type WakeUpMode = "listening" | "polling"
 
 /** The wake-ups of one log. */
 export interface PgWakeUps {
-  /** To be called after each commit of this process. Synchronous and cheap. */
-  readonly committed: () => void
+  /** Whether a batch that begins now should notify by itself: true at most once in 25 ms. Synchronous and cheap. */
+  readonly takesNotice: () => boolean
+  /** To be called after each commit of this process; `notified`: it did so by itself. Synchronous and cheap. */
+  readonly committed: (notified: boolean) => void
   /** The head, whenever it was seen to have moved. */
   readonly changes: Stream.Stream<number>
   readonly mode: Effect.Effect<WakeUpMode>
@@ -81,6 +87,10 @@ export const make = (
     let subscribers = 0
     let mode: WakeUpMode = "polling"
     let published = 0
+    /** Before that moment none notifies. Unit: milliseconds. */
+    let quietUntilMs = 0
+    const clock = Clock.make()
+    const nowMs = () => clock.unsafeCurrentTimeMillis()
 
     // --- look: one for all signals that came together ---
     const look = head.fresh.pipe(
@@ -105,8 +115,14 @@ export const make = (
       subscribers === 0 ? Effect.void : Effect.zipRight(signals.offer(undefined), report)
     ).pipe(Effect.repeat(Schedule.spaced(options.pollInterval)), Effect.forkScoped)
 
-    // --- notify: after the commit and apart from it, since NOTIFY in it would make commits wait for one another ---
+    // --- notify: after the commit and apart from it ---
     yield* notices.take.pipe(
+      Effect.zipRight(Effect.suspend(() => Effect.sleep(Math.max(0, quietUntilMs - nowMs())))),
+      Effect.zipRight(
+        Effect.sync(() => {
+          quietUntilMs = nowMs() + notifyEveryMs
+        })
+      ),
       Effect.zipRight(
         Effect.ignore(
           Effect.tryPromise(() =>
@@ -120,7 +136,6 @@ export const make = (
           )
         )
       ),
-      Effect.zipRight(Effect.sleep(notifyEveryMs)),
       Effect.forever,
       Effect.ignore,
       Effect.forkScoped
@@ -150,9 +165,14 @@ export const make = (
     }
 
     return {
-      committed: () => {
+      takesNotice: () => {
+        if (nowMs() < quietUntilMs) return false
+        quietUntilMs = nowMs() + notifyEveryMs
+        return true
+      },
+      committed: (notified: boolean) => {
         if (subscribers > 0) signals.unsafeOffer(undefined)
-        notices.unsafeOffer(undefined)
+        if (!notified) notices.unsafeOffer(undefined)
       },
       changes: Stream.unwrapScoped(
         Effect.gen(function* () {

@@ -49,8 +49,10 @@ import type { PgPool } from "./PgPool.js"
 export interface PgWriterOptions {
   /** Longest time from the call of a write to its end. Unit: milliseconds. */
   readonly writeTimeoutMs: number
-  /** Called after each commit with the greatest position of it. */
-  readonly onCommit: (position: number) => void
+  /** Whether a batch that is alone should notify the other processes in its own transaction: see PgWakeUps. */
+  readonly takesNotice: () => boolean
+  /** Called after each commit; `notified`: the other processes hear of it already. */
+  readonly onCommit: (notified: boolean) => void
 }
 
 /** The merging writer of one log. */
@@ -112,13 +114,8 @@ export const make = (
 
     // --- ends ---
 
-    const committed = (outcomes: ReadonlyArray<Outcome | undefined>): void => {
-      let position = 0
-      for (const outcome of outcomes) {
-        if (outcome?._tag === "Written" && outcome.result.position > position)
-          position = outcome.result.position
-      }
-      if (position > 0) options.onCommit(position)
+    const committed = (outcomes: ReadonlyArray<Outcome | undefined>, notified = false): void => {
+      if (outcomes.some((outcome) => outcome?._tag === "Written")) options.onCommit(notified)
     }
 
     /** Ends a write that is past its deadline, or whose store is closed. */
@@ -246,9 +243,10 @@ export const make = (
     }
 
     const sendSimple = async (batch: Array<Pending>): Promise<void> => {
-      const outcomes = await calls.simple(batch, batchLockMs)
+      const notifies = busy.length === 1 && options.takesNotice()
+      const outcomes = await calls.simple(batch, batchLockMs, notifies)
       if (outcomes === undefined) return lanes.addTogether(batch)
-      committed(outcomes)
+      committed(outcomes, notifies)
       const unexplained: Array<Pending> = []
       for (let i = 0; i < batch.length; i++) {
         const outcome = outcomes[i]

@@ -152,6 +152,7 @@ const make = (
     })
     const writer = yield* PgWriter.make(pool, names, {
       writeTimeoutMs: Duration.toMillis(options.writeTimeout ?? "30 seconds"),
+      takesNotice: wakeUps.takesNotice,
       onCommit: wakeUps.committed
     })
     const events = yield* PgEventStore.make(

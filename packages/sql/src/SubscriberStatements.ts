@@ -63,11 +63,11 @@ export interface FormerLimits {
 
 /** Builds the statements for the tables of one store. */
 export const makeStatements = (sql: SqlClient.SqlClient, tables: SubscriberTables) => {
-  const named = (table: string) =>
-    tables.schema === undefined ? sql(table) : sql.literal(`${quoted(tables.schema)}.${quoted(table)}`)
-  const leases = named(tables.leases)
-  const cursors = named(tables.cursors)
-  const parked = named(tables.parked)
+  const inSchema = (name: string) =>
+    tables.schema === undefined ? sql(name) : sql.literal(`${quoted(tables.schema)}.${quoted(name)}`)
+  const leases = inSchema(tables.leases)
+  const cursors = inSchema(tables.cursors)
+  const parked = inSchema(tables.parked)
   const dialect = dialectOf(sql)
   const { after, jsonRows, locked, millis, now, remaining, touched } = dialect
 
@@ -151,19 +151,35 @@ export const makeStatements = (sql: SqlClient.SqlClient, tables: SubscriberTable
      * over meanwhile; then the cursor has the new epoch, and is looked at again after the wait. If the lease has only
      * ended meanwhile, nobody has been able to begin after it, and the cursor moves.
      */
-    advance: (lease: HeldLease, position: number, lag: LagRow | undefined, nowMs: number) =>
-      sql`
-        UPDATE ${cursors} AS place
-        SET position = ${position},
-            lag_events = COALESCE(${lag?.events ?? null}, place.lag_events),
-            lag_ms = COALESCE(${lag?.ms ?? null}, place.lag_ms),
-            updated_at = CASE WHEN place.position < ${position} THEN ${now(nowMs)} ELSE place.updated_at END
-        WHERE place.key = ${lease.key}
-          AND place.epoch = ${lease.epoch}
-          AND place.position <= ${position}
-          AND ${holds(lease, nowMs)}
-        RETURNING ${touched(lease.ttlMs)} AS touched
-      `.withoutTransform,
+    advance: (lease: HeldLease, position: number, lag: LagRow | undefined, nowMs: number) => {
+      const { epoch, key, ttlMs, workerId } = lease
+      const events = lag?.events ?? null
+      const ms = lag?.ms ?? null
+      return sql.onDialectOrElse({
+        // A function of the schema, by which it need not be planned each time.
+        pg: () =>
+          sql`
+            SELECT moved AS touched
+            FROM ${inSchema("acknowledge")}(
+              ${key}, ${epoch}, ${workerId}, ${position}, ${events}, ${ms}, ${ttlMs}
+            ) AS moved
+            WHERE moved
+          `.withoutTransform,
+        orElse: () =>
+          sql`
+            UPDATE ${cursors} AS place
+            SET position = ${position},
+                lag_events = COALESCE(${events}, place.lag_events),
+                lag_ms = COALESCE(${ms}, place.lag_ms),
+                updated_at = CASE WHEN place.position < ${position} THEN ${now(nowMs)} ELSE place.updated_at END
+            WHERE place.key = ${key}
+              AND place.epoch = ${epoch}
+              AND place.position <= ${position}
+              AND ${holds(lease, nowMs)}
+            RETURNING 1 AS touched
+          `.withoutTransform
+      })
+    },
 
     /**
      * Locks the cursor until the end of the transaction, and limits how long that may stand idle. No row: the

@@ -18,6 +18,7 @@ import { createSubscribers } from "./0006_subscribers.js"
 import { createProjections } from "./0007_projections.js"
 import { createFence } from "./0008_fence.js"
 import { replaceAdvance } from "./0009_advance.js"
+import { createAcknowledge } from "./0010_acknowledge.js"
 
 const steps = (names: PgNames) => ({
   "0001_log": createLog(names),
@@ -28,7 +29,8 @@ const steps = (names: PgNames) => ({
   "0006_subscribers": createSubscribers(names),
   "0007_projections": createProjections(names),
   "0008_fence": createFence(names),
-  "0009_advance": replaceAdvance(names)
+  "0009_advance": replaceAdvance(names),
+  "0010_acknowledge": createAcknowledge(names)
 })
 
 /** Brings the schema to its present form. */
