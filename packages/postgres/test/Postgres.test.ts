@@ -170,7 +170,8 @@ describe("Postgres.layer", () => {
           "subscribers",
           "projections",
           "fence",
-          "advance"
+          "advance",
+          "acknowledge"
         ].map((name, i) => ({ migration_id: i + 1, name }))
       )
     })
