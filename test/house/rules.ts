@@ -44,6 +44,7 @@ export const house: House = {
           "Repeat",
           "RoutingKey",
           "RunSettings",
+          "Scoped",
           "StoreUnavailable",
           "StreamId",
           "StreamVersion",

@@ -94,9 +94,7 @@ for (const kind of ["postgres", "sqlite"] as const) {
               outcomes.sort().join(", "),
               "acknowledge: LeaseLost, append: LeaseLost, folded: LeaseLost, handled: LeaseLost"
             )
-            // What it was refused is what counts; it has nothing more to do.
-            yield* first.kill
-            yield* endedWell([second])
+            yield* endedWell([first, second])
             yield* checkModels(store)
             assert.deepStrictEqual(yield* withStore(store, alertNumbers), expected)
           })

@@ -23,6 +23,7 @@ import type { VnodeRange } from "./EventQuery.js"
 import type { InvalidArgument } from "./InvalidArgument.js"
 import type { Lease } from "./Lease.js"
 import type { Position } from "./Position.js"
+import * as Scoped from "./Scoped.js"
 import type { StoreUnavailable } from "./StoreUnavailable.js"
 import type { PartitionError, PartitionStatus, RunningPartition } from "./SubscriberPartition.js"
 import { SubscriberStore } from "./SubscriberStore.js"
@@ -155,31 +156,35 @@ export const run = <R>(
       return rank < 0 ? running.size : shareOf(partitions, held.length, rank)
     })
 
+    /** Opens a partition whose lease was just given; interrupted, it gives that back. */
     const begin = (index: number, lease: Lease) =>
-      Effect.gen(function* () {
-        const scope = yield* Scope.make()
-        const opened = yield* Effect.exit(
-          Scope.extend(options.open(lease, vnodesOf(index, partitions)), scope)
-        )
-        if (Exit.isFailure(opened)) {
-          yield* Scope.close(scope, opened)
-          return yield* Effect.failCause(opened.cause)
-        }
-        const held: Held = { partition: opened.value, scope }
-        running.set(index, held)
-        yield* opened.value.ended.pipe(
-          Effect.matchCauseEffect({
-            onFailure: (cause) => Deferred.failCause(ended, cause),
-            onSuccess: (reason) =>
-              reason._tag === "Failed" ? Deferred.succeed(ended, reason) : Effect.succeed(false)
-          }),
-          Effect.zipRight(close(index, held)),
-          Effect.forkIn(scopeOfAll)
-        )
-      })
+      Effect.uninterruptibleMask((restore) =>
+        Effect.gen(function* () {
+          const scope = yield* Scope.make()
+          const opened = yield* Effect.exit(
+            restore(Scope.extend(options.open(lease, vnodesOf(index, partitions)), scope))
+          )
+          if (Exit.isFailure(opened)) {
+            yield* Scoped.close(scope, opened)
+            return yield* Effect.failCause(opened.cause)
+          }
+          const held: Held = { partition: opened.value, scope }
+          running.set(index, held)
+          yield* opened.value.ended.pipe(
+            Effect.matchCauseEffect({
+              onFailure: (cause) => Deferred.failCause(ended, cause),
+              onSuccess: (reason) =>
+                reason._tag === "Failed" ? Deferred.succeed(ended, reason) : Effect.succeed(false)
+            }),
+            Effect.zipRight(close(index, held)),
+            Effect.interruptible,
+            Effect.forkIn(scopeOfAll)
+          )
+        })
+      )
     const close = (index: number, held: Held) =>
       Effect.zipRight(
-        Scope.close(held.scope, Exit.void),
+        Scoped.close(held.scope, Exit.void),
         Effect.sync(() => {
           if (running.get(index) === held) running.delete(index)
         })

@@ -18,6 +18,7 @@ import * as ProjectionSession from "./ProjectionSession.js"
 import type { KnownCursors, ProjectionSlicesParts } from "./ProjectionSlices.js"
 import { knownFrom } from "./ProjectionSlices.js"
 import * as ProjectionWorker from "./ProjectionWorker.js"
+import * as Scoped from "./Scoped.js"
 import type { StreamId } from "./StreamId.js"
 import type { StreamVersion } from "./StreamVersion.js"
 
@@ -36,7 +37,7 @@ export const catchUp = <E, R>(
   settings: RunSettings,
   remembered: KnownCursors | undefined
 ): Effect.Effect<CaughtUp & { readonly known: KnownCursors }, CatchUpError, R> =>
-  Effect.scoped(
+  Scoped.scoped(
     Effect.gen(function* () {
       const model = yield* services.models.open(projection)
       const session = yield* ProjectionSession.take(services, projection, model, settings)
@@ -84,7 +85,7 @@ export const drain = <E, R>(
   services: Services,
   { drainTo, session, ...parts }: Draining<E, R>
 ): Effect.Effect<number, ProjectionError, R> =>
-  Effect.scoped(
+  Scoped.scoped(
     Effect.gen(function* () {
       const { log, subscribers } = services
       const worker = yield* withRegistry(

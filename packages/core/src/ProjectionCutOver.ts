@@ -22,6 +22,7 @@ import type { RebuildError } from "./ProjectionErrors.js"
 import type { RunSettings, Services, Session } from "./ProjectionSession.js"
 import * as ProjectionSession from "./ProjectionSession.js"
 import * as ProjectionSwapMark from "./ProjectionSwapMark.js"
+import * as Scoped from "./Scoped.js"
 
 /** What takes the live model's place. */
 export interface CuttingOver<E, R> {
@@ -38,7 +39,7 @@ export const cutOver = <E, R>(
   services: Services,
   { generation, keepFormer, projection, session, settings }: CuttingOver<E, R>
 ): Effect.Effect<Swapped, RebuildError> =>
-  Effect.scoped(
+  Scoped.scoped(
     Effect.gen(function* () {
       const { models, subscribers } = services
       const { name } = projection
@@ -102,7 +103,7 @@ export const holdBack = (
   { models }: Services,
   projection: Projection<unknown, unknown>
 ): Effect.Effect<void, RebuildError> =>
-  Effect.scoped(
+  Scoped.scoped(
     Effect.gen(function* () {
       const live = yield* models.open(projection)
       yield* live.claim((ProjectionSwapMark.epochOf(yield* live.info) + 1) as Epoch)

@@ -29,6 +29,7 @@ import * as ProjectionWorker from "./ProjectionWorker.js"
 import type { Worker } from "./ProjectionWorker.js"
 import * as Rebuild from "./Rebuild.js"
 import type { RebuildProgress } from "./RebuildProgress.js"
+import * as Scoped from "./Scoped.js"
 
 /** What a projection is doing in this process. */
 export type ProjectionPhase =
@@ -127,7 +128,7 @@ export const open = <E, R>(
     )
 
     /** Has the lease once, until it is lost. */
-    const once = Effect.scoped(
+    const once = Scoped.scoped(
       Effect.gen(function* () {
         const model = yield* models.open(projection)
         const session = yield* ProjectionSession.take(services, projection, model, atOnce)

@@ -11,7 +11,7 @@
  *
  * @example
  * ```ts
- * const program = Effect.scoped(
+ * const program = Scoped.scoped(
  *   Effect.gen(function* () {
  *     const runner = yield* ProjectionRunner
  *     yield* runner.run([balances, statements])
@@ -51,6 +51,7 @@ import type { KnownCursors } from "./ProjectionSlices.js"
 import * as Rebuild from "./Rebuild.js"
 import type { RebuildOptions, Rebuilt } from "./Rebuild.js"
 import { durationFault } from "./RunSettings.js"
+import * as Scoped from "./Scoped.js"
 import * as SharedScan from "./SharedScan.js"
 import type { StoreUnavailable } from "./StoreUnavailable.js"
 import { SubscriberStore } from "./SubscriberStore.js"
@@ -297,7 +298,7 @@ const make: Effect.Effect<
         }
       }),
     model: (projection) =>
-      Effect.scoped(
+      Scoped.scoped(
         Effect.gen(function* () {
           yield* ProjectionSession.checked(projection)
           const model = yield* models.open(projection)
@@ -316,7 +317,7 @@ const make: Effect.Effect<
       subscribers.requestParked(ProjectionSession.liveKey(name), request, parkKey),
 
     waitFor: (projection, position, timeout = "5 seconds") =>
-      Effect.scoped(
+      Scoped.scoped(
         Effect.gen(function* () {
           yield* ProjectionSession.checked(projection)
           const fault =

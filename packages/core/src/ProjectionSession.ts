@@ -25,6 +25,7 @@ import type { Projection } from "./Projection.js"
 import { projectionFault } from "./Projection.js"
 import type { ProjectionInfo } from "./ProjectionCheckpoint.js"
 import * as ProjectionSwapMark from "./ProjectionSwapMark.js"
+import * as Scoped from "./Scoped.js"
 import type { OnPoison } from "./SliceHandler.js"
 import {
   awaitLease,
@@ -200,7 +201,7 @@ export const settleAny = (
   projection: Projection<unknown, unknown>,
   settings: Pick<RunSettings, "ttl" | "leaseWait" | "workerId">
 ): Effect.Effect<void, SessionError> =>
-  Effect.scoped(
+  Scoped.scoped(
     Effect.gen(function* () {
       if (!(yield* isMarked(services, projection))) return
       const keeper = yield* lease(services, liveKey(projection.name), settings)
@@ -216,7 +217,7 @@ export const settle = (
   mark: Lease
 ): Effect.Effect<void, SessionError> =>
   ProjectionSwapMark.settle(subscribers, {
-    info: Effect.scoped(Effect.flatMap(models.open(projection), (model) => model.info)),
+    info: Scoped.scoped(Effect.flatMap(models.open(projection), (model) => model.info)),
     live,
     mark,
     buildKey: buildKey(projection.name)
@@ -237,7 +238,7 @@ const settleMark = (
   live: Lease,
   settings: Pick<RunSettings, "ttl" | "leaseWait" | "workerId">
 ): Effect.Effect<void, SessionError> =>
-  Effect.scoped(
+  Scoped.scoped(
     Effect.gen(function* () {
       if (!(yield* isMarked(services, projection))) return
       const mark = yield* lease(services, ProjectionSwapMark.markKey(projection.name), settings)

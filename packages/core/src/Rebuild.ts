@@ -50,6 +50,7 @@ import { readPages } from "./ProjectionWorker.js"
 import type { Counting, OnProgress } from "./RebuildProgress.js"
 import * as RebuildProgress from "./RebuildProgress.js"
 import { rangeFault } from "./RunSettings.js"
+import * as Scoped from "./Scoped.js"
 
 /** How a model is rebuilt; everything has a default. */
 export interface RebuildOptions extends ProjectionSession.ProjectionRunOptions {
@@ -106,7 +107,7 @@ export const building = <E, R>(
   options: RebuildOptions,
   from: Generation | undefined
 ): Effect.Effect<Rebuilt, RebuildError, R> =>
-  Effect.scoped(
+  Scoped.scoped(
     Effect.gen(function* () {
       const { models } = services
       if (isElsewhere(projection))
@@ -175,7 +176,7 @@ export const rollBack = <E, R>(
     if (Option.isNone(former)) return yield* none("none is kept")
     const kept = Option.getOrElse(former.value.version, () => version)
     if (kept === version) return yield* building(services, projection, settings, options, former.value)
-    const live = yield* Effect.scoped(Effect.flatMap(models.open(projection), (model) => model.info))
+    const live = yield* Scoped.scoped(Effect.flatMap(models.open(projection), (model) => model.info))
     // A newer one is the former only when this one took its place: the last call died before it could say so.
     if (kept > version && Option.exists(live, ({ revision }) => Option.contains(revision, version)))
       return {
@@ -194,7 +195,7 @@ const inPlace = <E, R>(
   settings: RunSettings,
   options: RebuildOptions
 ): Effect.Effect<Rebuilt, RebuildError, R> =>
-  Effect.scoped(
+  Scoped.scoped(
     Effect.gen(function* () {
       const { log, models } = services
       yield* ProjectionSession.settleAny(services, projection, settings)
@@ -208,7 +209,7 @@ const inPlace = <E, R>(
       const head = yield* log.head
       counting.towards(head)
       /** Whoever has the live lease fills it: this call, or the process that runs the projection anyway. */
-      const fill: Effect.Effect<void, RebuildError, R> = Effect.scoped(
+      const fill: Effect.Effect<void, RebuildError, R> = Scoped.scoped(
         Effect.gen(function* () {
           const session = yield* ProjectionSession.take(services, projection, model, settings)
           const known = knownFrom(session.info.position)

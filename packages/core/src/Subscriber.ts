@@ -59,6 +59,7 @@ import {
   rangeFault,
   retryDefault
 } from "./RunSettings.js"
+import * as Scoped from "./Scoped.js"
 import type { OnPoison } from "./SliceHandler.js"
 import type { StoreUnavailable } from "./StoreUnavailable.js"
 import * as SubscriberPartition from "./SubscriberPartition.js"
@@ -192,7 +193,7 @@ export const drain = <E, R>(
       return yield* invalid("partitions", `the former number while ${beginning.why}`, settings.partitions)
     const startAt = beginning.position
     const counts = yield* Effect.forEach(keys, (key, index) =>
-      Effect.scoped(
+      Scoped.scoped(
         Effect.gen(function* () {
           const lease = yield* awaitLease(
             subscribers.upsertSubscriber(key, workerId, { ttl: settings.ttl, startAt }),

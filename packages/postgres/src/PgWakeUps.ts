@@ -31,6 +31,7 @@ import { PgError, storeUnavailable } from "./PgFault.js"
 import type { HeadHolder, PgHead } from "./PgHead.js"
 import type { PgNames } from "./PgNames.js"
 import type { PgPool } from "./PgPool.js"
+import * as Scoped from "@millrace/core/Scoped"
 
 /** How to listen and how often to poll. */
 export interface PgWakeUpsOptions {
@@ -203,7 +204,7 @@ const listenOnce = (
   channel: string,
   on: { readonly onNotification: () => void; readonly onConnected: () => void }
 ): Effect.Effect<never, unknown> =>
-  Effect.scoped(
+  Scoped.scoped(
     Effect.gen(function* () {
       const ended = yield* Deferred.make<never, unknown>()
       const heard = yield* Deferred.make<void>()

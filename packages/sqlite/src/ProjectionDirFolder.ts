@@ -13,6 +13,7 @@
  *
  * The lock is the write lock of the database `.lock`, which the system lets go when its process dies.
  */
+import * as Scoped from "@millrace/core/Scoped"
 import { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import * as ModelTransactions from "@millrace/sql/ModelTransactions"
 import type * as Reactivity from "@effect/experimental/Reactivity"
@@ -81,7 +82,7 @@ export const open = (
   Effect.gen(function* () {
     const { folder } = options
     yield* attempt("open", () => fs.mkdirSync(folder, { recursive: true }))
-    const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scope.close(scope, Exit.void))
+    const scope = yield* Effect.acquireRelease(Scope.make(), (scope) => Scoped.close(scope, Exit.void))
     const lock = yield* SqliteDatabases.open({ ...options, filename: join(folder, lockFile) }).pipe(
       Scope.extend(scope)
     )
@@ -137,7 +138,7 @@ const make = (
           place.retired.push(open)
         }
       const gone = place.retired.splice(0, Math.max(0, place.retired.length - retiredMax))
-      return Effect.forEach(gone, ({ scope }) => Scope.close(scope, Exit.void), { discard: true })
+      return Effect.forEach(gone, ({ scope }) => Scoped.close(scope, Exit.void), { discard: true })
     })
 
   /** Reads the pointer, if it is another one than before. */
@@ -182,7 +183,7 @@ const make = (
         const own = yield* Scope.fork(scope, { _tag: "Sequential" })
         const value = yield* openFile(file).pipe(
           Scope.extend(own),
-          Effect.onError(() => Scope.close(own, Exit.void))
+          Effect.onError(() => Scoped.close(own, Exit.void))
         )
         place.files.set(file, { value, scope: own })
         return value
@@ -291,7 +292,7 @@ const make = (
       place.pointer = undefined
       const open = [...place.files.values(), ...place.retired.splice(0)]
       place.files.clear()
-      return Effect.forEach(open, ({ scope }) => Scope.close(scope, Exit.void), { discard: true })
+      return Effect.forEach(open, ({ scope }) => Scoped.close(scope, Exit.void), { discard: true })
     })
 
   return {
@@ -349,7 +350,7 @@ const make = (
       isClosed = true
       return Effect.zipRight(
         Effect.forEach([...places.values()], shut, { discard: true }),
-        Scope.close(scope, Exit.void)
+        Scoped.close(scope, Exit.void)
       )
     })
   }

@@ -8,6 +8,7 @@ import type { Model, Swapped } from "@millrace/core/ModelStore"
 import { ModelRefused, ModelStore, partName } from "@millrace/core/ModelStore"
 import { Position } from "@millrace/core/Position"
 import type { Projection } from "@millrace/core/Projection"
+import * as Scoped from "@millrace/core/Scoped"
 import { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import type { Part } from "@millrace/sql/ModelTables"
 import * as ModelTables from "@millrace/sql/ModelTables"
@@ -36,7 +37,7 @@ export const make = (
       Effect.suspend(() =>
         opened?.file === file
           ? Effect.succeed(opened.model)
-          : Effect.scoped(file.models.open(projection)).pipe(
+          : Scoped.scoped(file.models.open(projection)).pipe(
               Effect.catchTag("ModelRefused", (refused) => Effect.fail(cannotServe(refused))),
               Effect.tap((model) => Effect.sync(() => (opened = { file, model })))
             )
@@ -122,8 +123,8 @@ export const make = (
         yield* file.toBeside(projection as AnyProjection, found)
         // Handlers that do not ask for the names of their tables are to find some, which are dropped with the swap:
         // what they are refused for is that they did not ask.
-        if (projection.strength._tag !== "Fold") yield* Effect.scoped(file.models.open(projection))
-        return yield* Effect.scoped(file.models.open(projection, generation))
+        if (projection.strength._tag !== "Fold") yield* Scoped.scoped(file.models.open(projection))
+        return yield* Scoped.scoped(file.models.open(projection, generation))
       })
     )
 

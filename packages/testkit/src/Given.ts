@@ -29,6 +29,7 @@ import * as MemoryProjectionCheckpointStore from "@millrace/core/MemoryProjectio
 import * as Page from "@millrace/core/Page"
 import { start } from "@millrace/core/Position"
 import type { FoldProjection } from "@millrace/core/Projection"
+import * as Scoped from "@millrace/core/Scoped"
 import { compareUtf8 } from "@millrace/core/Text"
 import * as Data from "effect/Data"
 import * as DateTime from "effect/DateTime"
@@ -190,7 +191,7 @@ const foldOn = <Row>(
       if (page.length < Page.pageRowsMax) return rows
     }
   }).pipe(
-    Effect.scoped,
+    Scoped.scoped,
     Effect.catchAll((error) => (error._tag === "HandlerError" ? Effect.fail(error) : Effect.die(error)))
   )
 

@@ -2,6 +2,7 @@
 import { assert, describe } from "@effect/vitest"
 import { EventStore } from "@millrace/core/EventStore"
 import * as Page from "@millrace/core/Page"
+import * as Scoped from "@millrace/core/Scoped"
 import { position, scene, type Stores, type SuiteIt } from "./Scene.js"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -12,7 +13,7 @@ import * as Stream from "effect/Stream"
 export const emptyLog = <E>(it: SuiteIt, layer: Layer.Layer<Stores, E>): void => {
   describe("an empty log", () => {
     const test = <A, E2>(name: string, effect: Effect.Effect<A, E2, Stores>) =>
-      it.effect(name, () => Effect.scoped(Effect.provide(effect, Layer.fresh(layer))), 60_000)
+      it.effect(name, () => Scoped.scoped(Effect.provide(effect, Layer.fresh(layer))), 60_000)
 
     test(
       "has head 0, no streams and pages without rows or neighbours",

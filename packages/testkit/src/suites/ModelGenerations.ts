@@ -1,6 +1,7 @@
 /** Models beside the live one: built, put in place, kept, and dropped. */
 import { assert, describe } from "@effect/vitest"
 import { Epoch } from "@millrace/core/Lease"
+import * as Scoped from "@millrace/core/Scoped"
 import type { StreamId } from "@millrace/core/StreamId"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -83,7 +84,7 @@ export const modelGenerations = <R>(it: ModelIt<R>): void => {
     it.scoped("a builder that comes back finds what it built", () =>
       Effect.gen(function* () {
         const { beside, build, log, newRows, projection, rows, store, swap } = yield* scene
-        yield* Effect.scoped(build(7, 6))
+        yield* Scoped.scoped(build(7, 6))
         const again = yield* store.open(projection, 7)
         assert.strictEqual((yield* again.claim(Epoch.make(2))).position, 6)
         yield* feed(again, log, { epoch: 2 })

@@ -6,6 +6,7 @@
 import { assert, describe } from "@effect/vitest"
 import type { ModelStore } from "@millrace/core/ModelStore"
 import * as Projection from "@millrace/core/Projection"
+import * as Scoped from "@millrace/core/Scoped"
 import * as Effect from "effect/Effect"
 import * as FC from "effect/FastCheck"
 import * as Schema from "effect/Schema"
@@ -108,12 +109,12 @@ const compare = (steps: ReadonlyArray<Step>): Effect.Effect<void, unknown, Model
   Effect.gen(function* () {
     const here = yield* modelScene
     const models: PlainModels = { version: 1, live: undefined, building: undefined, former: undefined }
-    yield* Effect.scoped(here.store.open(projectionOf(here.name(), 1)))
+    yield* Scoped.scoped(here.store.open(projectionOf(here.name(), 1)))
     for (const [index, step] of steps.entries()) {
       const at = `step ${index} (${JSON.stringify(step)})`
-      const [said, expected] = yield* Effect.scoped(take(here, models, step))
+      const [said, expected] = yield* Scoped.scoped(take(here, models, step))
       assert.deepStrictEqual(said, expected, at)
-      yield* Effect.scoped(same(here, models, at))
+      yield* Scoped.scoped(same(here, models, at))
     }
     yield* here.store.remove(projectionOf(here.name(), 1))
   })

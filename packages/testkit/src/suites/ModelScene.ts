@@ -12,6 +12,7 @@ import type { LeaseLost } from "@millrace/core/LeaseLost"
 import { ModelStore } from "@millrace/core/ModelStore"
 import type { ApplyError, Model, ModelRefused, ModelStep, Swapped } from "@millrace/core/ModelStore"
 import * as Projection from "@millrace/core/Projection"
+import * as Scoped from "@millrace/core/Scoped"
 import type { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import type { StreamId } from "@millrace/core/StreamId"
 import type { StreamVersion } from "@millrace/core/StreamVersion"
@@ -217,7 +218,7 @@ export const modelScene: Effect.Effect<ModelScene, never, ModelStore> = Effect.g
   const prefix = `m${(yield* EventIds).next(yield* Clock.currentTimeMillis).toLowerCase()}`
   const rows: ModelScene["rows"] = (projection) => store.list(projection, { limit: 10_000 })
   const look = (projection: Projection.Projection<unknown, unknown>) =>
-    Effect.scoped(
+    Scoped.scoped(
       Effect.gen(function* () {
         const live = yield* store.open(projection)
         return {

@@ -2,6 +2,7 @@
 import { assert, describe } from "@effect/vitest"
 import { Epoch } from "@millrace/core/Lease"
 import { LeaseLost } from "@millrace/core/LeaseLost"
+import * as Scoped from "@millrace/core/Scoped"
 import { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import type { StreamId } from "@millrace/core/StreamId"
 import * as Effect from "effect/Effect"
@@ -288,7 +289,7 @@ export const modelSteps = <R>(it: ModelIt<R>, also: AlsoOf): void => {
         yield* model.apply(two, stepOver(two, 6, 3))
         assert.deepStrictEqual(yield* standing(again), yield* standing(model))
         assert.deepStrictEqual(yield* rows(projection), expected(8))
-        yield* Effect.scoped(store.open(projection))
+        yield* Scoped.scoped(store.open(projection))
         assert.deepStrictEqual(yield* rows(projection), expected(8))
       })
     )

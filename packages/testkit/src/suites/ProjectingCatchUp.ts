@@ -4,6 +4,7 @@ import type { InvalidArgument } from "@millrace/core/InvalidArgument"
 import { ModelStore } from "@millrace/core/ModelStore"
 import * as Projection from "@millrace/core/Projection"
 import * as RoutingKey from "@millrace/core/RoutingKey"
+import * as Scoped from "@millrace/core/Scoped"
 import * as Effect from "effect/Effect"
 import type { ProjectingIt } from "./ProjectingScene.js"
 import { projectingScene, runnerOver, said, TotalRow } from "./ProjectingScene.js"
@@ -231,7 +232,7 @@ export const projectingCatchUp = (it: ProjectingIt): void => {
           for (const attempt of [
             runner.catchUp(totals, given),
             runner.catchUpPersistent(totals, given),
-            Effect.scoped(runner.run([totals], given)),
+            Scoped.scoped(runner.run([totals], given)),
             runner.rebuild(totals, given),
             runner.rebuild(totals, { ...given, mode: "inPlace" }),
             runner.rebuildConcurrent([totals], given),
@@ -256,7 +257,7 @@ export const projectingCatchUp = (it: ProjectingIt): void => {
           const totals = here.totals(wrong(given))
           for (const attempt of [
             runner.catchUp(totals),
-            Effect.scoped(runner.run([totals])),
+            Scoped.scoped(runner.run([totals])),
             runner.rebuild(totals),
             runner.rollBack(totals),
             runner.dropFormer(totals),
@@ -270,7 +271,7 @@ export const projectingCatchUp = (it: ProjectingIt): void => {
           "mode"
         )
         assert.strictEqual(
-          (yield* refused(Effect.scoped(runner.run([totals, totals])), "InvalidArgument")).field,
+          (yield* refused(Scoped.scoped(runner.run([totals, totals])), "InvalidArgument")).field,
           "projections"
         )
         assert.deepStrictEqual(yield* here.rows(totals), [])

@@ -3,6 +3,7 @@ import { assert, describe } from "@effect/vitest"
 import { LeaseLost } from "@millrace/core/LeaseLost"
 import type { Epoch } from "@millrace/core/Lease"
 import { liveKey } from "@millrace/core/ProjectionSession"
+import * as Scoped from "@millrace/core/Scoped"
 import { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
@@ -93,7 +94,7 @@ export const projectingFaults = (it: ProjectingIt): void => {
         const here = yield* projectingScene
         const totals = here.totals()
         yield* here.fill(5)
-        yield* Effect.scoped(
+        yield* Scoped.scoped(
           Effect.gen(function* () {
             const running = yield* here.runner.run([totals], quick)
             yield* here.runner.waitFor(totals, yield* here.store.head, "20 seconds")
@@ -114,7 +115,7 @@ export const projectingFaults = (it: ProjectingIt): void => {
         const here = yield* projectingScene
         const totals = here.totals()
         yield* here.fill(5)
-        yield* Effect.scoped(
+        yield* Scoped.scoped(
           Effect.gen(function* () {
             yield* here.runner.run([totals], { ...quick, ttl: "500 millis", workerId: "one" })
             yield* here.runner.waitFor(totals, yield* here.store.head, "20 seconds")
@@ -149,7 +150,7 @@ export const projectingFaults = (it: ProjectingIt): void => {
                 return chance.is(0.1) ? Effect.zipRight(apply, away) : apply
               })
             })
-          yield* Effect.scoped(
+          yield* Scoped.scoped(
             Effect.gen(function* () {
               const options = { ...quick, ttl: "300 millis", batchSize: 7 } as const
               yield* (yield* faulty()).run([totals], options)
@@ -178,7 +179,7 @@ const away = failing(true)
 
 /** Somebody claims the model and goes away again. */
 const takeOver = (here: ProjectingScene, projection: ReturnType<ProjectingScene["totals"]>) =>
-  Effect.scoped(
+  Scoped.scoped(
     Effect.gen(function* () {
       const model = yield* here.models.open(projection)
       const epoch = Option.flatMap(yield* model.info, (info) => info.epoch)

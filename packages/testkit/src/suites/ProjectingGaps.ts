@@ -3,6 +3,7 @@ import { assert, describe } from "@effect/vitest"
 import type { StreamGap } from "@millrace/core/EngineError"
 import { EventStore } from "@millrace/core/EventStore"
 import * as Memory from "@millrace/core/Memory"
+import * as Scoped from "@millrace/core/Scoped"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { ProjectingIt } from "./ProjectingScene.js"
@@ -29,7 +30,7 @@ export const projectingGaps = (it: ProjectingIt): void => {
             4
           ])
           assert.isBelow(yield* here.position(totals), lost.position)
-          yield* Effect.scoped(
+          yield* Scoped.scoped(
             Effect.gen(function* () {
               const running = yield* forgetful.run([totals], quick)
               yield* inPhase(running.status, "failed")
@@ -127,7 +128,7 @@ export const projectingGaps = (it: ProjectingIt): void => {
         const restored = yield* runnerOver({ log: () => other })
         yield* refused(restored.catchUp(totals, quick), "CursorAheadOfLog")
         yield* refused(restored.catchUpPersistent(totals, quick), "CursorAheadOfLog")
-        yield* Effect.scoped(
+        yield* Scoped.scoped(
           Effect.gen(function* () {
             const running = yield* restored.run([totals], quick)
             yield* inPhase(running.status, "failed")

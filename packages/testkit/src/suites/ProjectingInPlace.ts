@@ -2,6 +2,7 @@
 import { assert, describe } from "@effect/vitest"
 import * as Projection from "@millrace/core/Projection"
 import type { RebuildProgress } from "@millrace/core/RebuildProgress"
+import * as Scoped from "@millrace/core/Scoped"
 import * as Effect from "effect/Effect"
 import type { ProjectingIt } from "./ProjectingScene.js"
 import { noting, projectingScene, quick, runnerOver, said } from "./ProjectingScene.js"
@@ -53,7 +54,7 @@ export const projectingInPlace = (it: ProjectingIt): void => {
         const totals = here.totals()
         yield* here.fill(30)
         const other = yield* runnerOver()
-        yield* Effect.scoped(
+        yield* Scoped.scoped(
           Effect.gen(function* () {
             const running = yield* other.run([totals], quick)
             yield* here.runner.waitFor(totals, yield* here.store.head, "20 seconds")

@@ -2,6 +2,7 @@
 import { assert, describe } from "@effect/vitest"
 import type { ProjectionFailed } from "@millrace/core/EngineError"
 import * as Projection from "@millrace/core/Projection"
+import * as Scoped from "@millrace/core/Scoped"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
@@ -17,7 +18,7 @@ export const projectingLive = (it: ProjectingIt): void => {
         const here = yield* projectingScene
         const totals = here.totals()
         yield* here.fill(5)
-        yield* Effect.scoped(
+        yield* Scoped.scoped(
           Effect.gen(function* () {
             const running = yield* here.runner.run([totals], { pollInterval: "1 hour" })
             for (let i = 0; i < 5; i++) {
@@ -53,7 +54,7 @@ export const projectingLive = (it: ProjectingIt): void => {
             return row
           }
         })
-        yield* Effect.scoped(
+        yield* Scoped.scoped(
           Effect.gen(function* () {
             const running = yield* here.runner.run([bad, good], quick)
             const first = yield* here.append(here.stream("a"), said(1))
@@ -84,7 +85,7 @@ export const projectingLive = (it: ProjectingIt): void => {
           onEvent: () => Effect.fail("broken")
         })
         yield* here.fill(1)
-        yield* Effect.scoped(Effect.flatMap(here.runner.run([bad], quick), ({ ended }) => ended))
+        yield* Scoped.scoped(Effect.flatMap(here.runner.run([bad], quick), ({ ended }) => ended))
       })
     )
 
@@ -94,7 +95,7 @@ export const projectingLive = (it: ProjectingIt): void => {
         const totals = here.totals()
         assert.isFalse(yield* here.runner.pause(totals))
         yield* here.fill(3)
-        yield* Effect.scoped(
+        yield* Scoped.scoped(
           Effect.gen(function* () {
             const running = yield* here.runner.run([totals], quick)
             yield* until(Effect.map(here.rows(totals), (rows) => rows.length === 3))
@@ -105,7 +106,7 @@ export const projectingLive = (it: ProjectingIt): void => {
         const paused = yield* here.rows(totals)
         yield* here.fill(3)
         const again = yield* runnerOver()
-        yield* Effect.scoped(
+        yield* Scoped.scoped(
           Effect.gen(function* () {
             const running = yield* again.run([totals], quick)
             yield* inPhase(running.status, "paused")
@@ -129,7 +130,7 @@ export const projectingLive = (it: ProjectingIt): void => {
         const scope = yield* Scope.make()
         const first = yield* Scope.extend(one.run([totals], { ...quick, ttl: "20 seconds" }), scope)
         yield* inPhase(first.status, "running")
-        yield* Effect.scoped(
+        yield* Scoped.scoped(
           Effect.gen(function* () {
             const second = yield* two.run([totals], quick)
             const written = yield* here.append(here.stream("a"), said(1))

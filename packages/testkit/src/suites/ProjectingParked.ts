@@ -7,6 +7,7 @@ import type { ModelStore } from "@millrace/core/ModelStore"
 import * as Projection from "@millrace/core/Projection"
 import type { ProjectionRunner } from "@millrace/core/ProjectionRunner"
 import { liveKey } from "@millrace/core/ProjectionSession"
+import * as Scoped from "@millrace/core/Scoped"
 import { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import type { SubscriberStore } from "@millrace/core/SubscriberStore"
 import * as Deferred from "effect/Deferred"
@@ -340,4 +341,4 @@ const whileRunning = <A, E, R>(
   runner: ProjectionRunner["Type"],
   projection: Projection.Projection,
   use: Effect.Effect<A, E, R>
-) => Effect.scoped(Effect.zipRight(runner.run([projection], parking), use))
+) => Scoped.scoped(Effect.zipRight(runner.run([projection], parking), use))

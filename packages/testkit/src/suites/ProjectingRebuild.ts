@@ -3,6 +3,7 @@ import { assert, describe } from "@effect/vitest"
 import type { ModelStore } from "@millrace/core/ModelStore"
 import * as Projection from "@millrace/core/Projection"
 import type { RebuildProgress } from "@millrace/core/RebuildProgress"
+import * as Scoped from "@millrace/core/Scoped"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -62,7 +63,7 @@ export const projectingRebuild = (it: ProjectingIt): void => {
           const here = yield* projectingScene
           const totals = here.totals()
           yield* here.fill(2_000, 50)
-          yield* Effect.scoped(
+          yield* Scoped.scoped(
             Effect.gen(function* () {
               const running = yield* here.runner.run([totals], quick)
               yield* here.runner.waitFor(totals, yield* here.store.head, "20 seconds")
@@ -295,7 +296,7 @@ export const projectingRebuild = (it: ProjectingIt): void => {
               }).pipe(Effect.orDie)
           })
         })
-        yield* Effect.scoped(
+        yield* Scoped.scoped(
           Effect.gen(function* () {
             yield* here.runner.run([totals], { ...quick, ttl: "10 seconds" })
             yield* here.runner.waitFor(totals, yield* here.store.head, "20 seconds")

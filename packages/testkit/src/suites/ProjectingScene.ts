@@ -14,6 +14,7 @@ import * as Projection from "@millrace/core/Projection"
 import { ProjectionRunner } from "@millrace/core/ProjectionRunner"
 import type { ProjectionStatus } from "@millrace/core/ProjectionRun"
 import type { RebuildProgress } from "@millrace/core/RebuildProgress"
+import * as Scoped from "@millrace/core/Scoped"
 import type { SnapshotStore } from "@millrace/core/SnapshotStore"
 import { SubscriberStore } from "@millrace/core/SubscriberStore"
 import * as Clock from "effect/Clock"
@@ -130,7 +131,7 @@ export const projectingScene: Effect.Effect<
           yield* here.write([...byStream].map(([streamId, events]) => ({ streamId, events })))
         }
       }),
-    position: (projection) => Effect.scoped(Effect.flatMap(models.open(projection), standingAt))
+    position: (projection) => Scoped.scoped(Effect.flatMap(models.open(projection), standingAt))
   }
 })
 

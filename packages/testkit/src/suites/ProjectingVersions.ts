@@ -1,5 +1,6 @@
 /** Versions of a projection: a new one is built while the old one is read, an older one stands back, and one can go back. */
 import { assert, describe } from "@effect/vitest"
+import * as Scoped from "@millrace/core/Scoped"
 import { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
@@ -29,7 +30,7 @@ export const projectingVersions = (it: ProjectingIt): void => {
         const gated = yield* runnerOver({
           models: steppingThrough((apply) => Effect.zipRight(Deferred.await(go), apply))
         })
-        yield* Effect.scoped(
+        yield* Scoped.scoped(
           Effect.gen(function* () {
             const running = yield* gated.run([newer], { ...quick, ttl: "20 seconds" })
             yield* inPhase(running.status, "rebuilding")
@@ -54,7 +55,7 @@ export const projectingVersions = (it: ProjectingIt): void => {
         yield* here.fill(200)
         yield* here.runner.catchUp(older)
         const [one, two] = [yield* runnerOver(), yield* runnerOver()]
-        yield* Effect.scoped(
+        yield* Scoped.scoped(
           Effect.gen(function* () {
             const running = [yield* one.run([newer], quick), yield* two.run([newer], quick)]
             const { position } = yield* here.append(here.stream("a"), said(1))
@@ -79,7 +80,7 @@ export const projectingVersions = (it: ProjectingIt): void => {
         const { newer, older } = versions(here)
         yield* here.fill(20)
         const old = yield* runnerOver()
-        yield* Effect.scoped(
+        yield* Scoped.scoped(
           Effect.gen(function* () {
             const running = yield* old.run([older], quick)
             yield* here.runner.waitFor(older, yield* here.store.head, "20 seconds")
@@ -106,7 +107,7 @@ export const projectingVersions = (it: ProjectingIt): void => {
           yield* here.runner.catchUp(older)
           const error = yield* refused(here.runner.catchUp(newer), "ProjectionOutdated")
           assert.deepStrictEqual([error.version, error.stored], [2, 1])
-          yield* Effect.scoped(
+          yield* Scoped.scoped(
             Effect.gen(function* () {
               const running = yield* here.runner.run([newer], { ...quick, onNewVersion: "fail" })
               yield* inPhase(running.status, "failed")

@@ -2,6 +2,7 @@
 import { assert, describe } from "@effect/vitest"
 import type { RecordedEvent } from "@millrace/core/Event"
 import type { Position } from "@millrace/core/Position"
+import * as Scoped from "@millrace/core/Scoped"
 import * as Subscriber from "@millrace/core/Subscriber"
 import type { SubscriberOptions } from "@millrace/core/Subscriber"
 import { SubscriberStore } from "@millrace/core/SubscriberStore"
@@ -146,7 +147,7 @@ export const handling = (it: SubscribingIt): void => {
           } as SubscriberOptions<never, never>)
           const error = yield* Effect.flip(Subscriber.drain(subscriber))
           assert.strictEqual(error._tag === "InvalidArgument" ? error.field : error._tag, field)
-          const same = yield* Effect.flip(Effect.scoped(Subscriber.run(subscriber)))
+          const same = yield* Effect.flip(Scoped.scoped(Subscriber.run(subscriber)))
           assert.strictEqual(same._tag === "InvalidArgument" ? same.field : same._tag, field)
         }
       })

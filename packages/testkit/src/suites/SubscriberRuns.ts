@@ -1,5 +1,6 @@
 /** Running, pausing, stopping, being overtaken, and the partitions of several processes. */
 import { assert, describe } from "@effect/vitest"
+import * as Scoped from "@millrace/core/Scoped"
 import * as Subscriber from "@millrace/core/Subscriber"
 import type { SubscriberOptions } from "@millrace/core/Subscriber"
 import { SubscriberStore } from "@millrace/core/SubscriberStore"
@@ -171,7 +172,7 @@ export const running = (it: SubscribingIt): void => {
               (all) => all.map((partitions) => partitions.length)
             )
           yield* write(0, 5)
-          yield* Effect.scoped(
+          yield* Scoped.scoped(
             Effect.gen(function* () {
               const running = yield* Effect.forEach(["one", "two", "three"], (worker) =>
                 Subscriber.run(of(worker), { workerId: worker })

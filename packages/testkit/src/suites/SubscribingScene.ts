@@ -2,6 +2,7 @@
 import type { Vitest } from "@effect/vitest"
 import type { ActorRegistry } from "@millrace/core/ActorRegistry"
 import type { EventStore } from "@millrace/core/EventStore"
+import * as Scoped from "@millrace/core/Scoped"
 import type { SnapshotStore } from "@millrace/core/SnapshotStore"
 import * as Subscriber from "@millrace/core/Subscriber"
 import type { SubscriberOptions } from "@millrace/core/Subscriber"
@@ -37,7 +38,7 @@ export const subscribe = <E = never, R = never>(
 export const withRunning = <E, R, A, E2, R2>(
   subscriber: Subscriber.Subscriber<E, R>,
   use: Effect.Effect<A, E2, R2>
-) => Effect.scoped(Effect.zipRight(Subscriber.run(subscriber), use))
+) => Scoped.scoped(Effect.zipRight(Subscriber.run(subscriber), use))
 
 /** Waits until it is so; a test that never gets there fails by its time limit. */
 export const until = <E, R>(is: () => Effect.Effect<boolean, E, R>): Effect.Effect<void, E, R> =>
