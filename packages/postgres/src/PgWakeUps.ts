@@ -90,6 +90,8 @@ export const make = (
     let published = 0
     /** Before that moment none notifies. Unit: milliseconds. */
     let quietUntilMs = 0
+    /** Whether a commit is to be notified of by a statement of its own. */
+    let pending = false
     const clock = Clock.make()
     const nowMs = () => clock.unsafeCurrentTimeMillis()
 
@@ -121,6 +123,7 @@ export const make = (
       Effect.zipRight(Effect.suspend(() => Effect.sleep(Math.max(0, quietUntilMs - nowMs())))),
       Effect.zipRight(
         Effect.sync(() => {
+          pending = false
           quietUntilMs = nowMs() + notifyEveryMs
         })
       ),
@@ -167,13 +170,15 @@ export const make = (
 
     return {
       takesNotice: () => {
-        if (nowMs() < quietUntilMs) return false
+        if (pending || nowMs() < quietUntilMs) return false
         quietUntilMs = nowMs() + notifyEveryMs
         return true
       },
       committed: (notified: boolean) => {
         if (subscribers > 0) signals.unsafeOffer(undefined)
-        if (!notified) notices.unsafeOffer(undefined)
+        if (notified) return
+        pending = true
+        notices.unsafeOffer(undefined)
       },
       changes: Stream.unwrapScoped(
         Effect.gen(function* () {

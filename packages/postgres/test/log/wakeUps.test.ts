@@ -1,6 +1,8 @@
 /** News from other processes: by LISTEN, whose connection may be killed at any time, and by polling. */
 import { assert, describe, it } from "@effect/vitest"
+import { StreamVersion } from "@millrace/core/StreamVersion"
 import * as Databases from "@millrace/testkit/Databases"
+import * as Clock from "effect/Clock"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as HashMap from "effect/HashMap"
@@ -56,6 +58,51 @@ describe("changes of other processes", () => {
         assert.deepStrictEqual(reader.seen, yield* table(url))
       })
     )
+  )
+
+  it.scopedLive(
+    "of every last commit, alone or in a burst, after refusals and fast ones, and not of each",
+    () =>
+      withChance(({ int }) =>
+        Effect.gen(function* () {
+          const { url } = yield* Databases.postgres
+          const writer = yield* open(url, { applicationName: "writer", listen: false })
+          const log = yield* open(url, { applicationName: "reader", pollInterval: "1 day" })
+          const admin = yield* connect(url)
+          const reader = yield* follow(log)
+          yield* until(
+            "listening",
+            admin.rows(
+              "SELECT FROM pg_stat_activity WHERE application_name = 'reader (listen)' AND datname = current_database()"
+            ),
+            (rows) => rows.length === 1
+          )
+          let notified = 0
+          admin.client.on("notification", () => void notified++)
+          yield* admin.rows("LISTEN millrace_millrace")
+          const refused = Effect.flip(
+            writer.store.write({ ...append("a/1"), expected: StreamVersion.make(9_999) })
+          )
+          for (let round = 0; round < 40; round++) {
+            if (round % 3 === 0) yield* refused
+            const writes = Array.from({ length: round % 4 === 1 ? int(2, 9) : 1 }, (_, n) =>
+              writer.store.write(append(`a/${n + 1}`))
+            )
+            const results = yield* Effect.all(writes, { concurrency: "unbounded" })
+            yield* comes(reader, Math.max(...results.map(({ position }) => position)))
+            yield* Effect.sleep(int(0, 40))
+          }
+          const before = notified
+          const beganMs = yield* Clock.currentTimeMillis
+          for (let n = 0; n < 200; n++) yield* writer.store.write(append("a/1"))
+          const tookMs = (yield* Clock.currentTimeMillis) - beganMs
+          yield* Effect.sleep("100 millis")
+          // One in 25 ms, and one more for what came last.
+          assert.isAbove(notified, before)
+          assert.isAtMost(notified - before, Math.ceil(tookMs / 25) + 2)
+          assert.deepStrictEqual(reader.seen, yield* table(url))
+        })
+      )
   )
 
   it.scopedLive("reading goes on by polling while the listening connection is killed again and again", () =>

@@ -146,6 +146,36 @@ export const running = (it: SubscribingIt): void => {
       })
     )
 
+    it.effect("overtaken, what goes wrong while a handler is undone is no failure", () =>
+      Effect.gen(function* () {
+        const here = yield* scene("subscribed")
+        const store = yield* SubscriberStore
+        const seen: Array<string> = []
+        let turns = 0
+        const subscriber = subscribe(here, {
+          ttl: "500 millis",
+          onEvent: (event, { lease }) =>
+            event.type === "E1" && ++turns === 1
+              ? store.upsertSubscriber(lease.key, lease.workerId, { ttl: "10 seconds" }).pipe(
+                  Effect.zipRight(Effect.never),
+                  // As a transaction does whose connection is gone when it is to be rolled back.
+                  Effect.onInterrupt(() => Effect.die(new Error("the connection is gone")))
+                )
+              : void seen.push(event.type)
+        })
+        yield* here.append(here.stream("a"), ...numbered(0, 3))
+        const running = yield* Scoped.scoped(
+          Effect.zipLeft(
+            Subscriber.run(subscriber),
+            until(() => Effect.sync(() => seen.includes("E2")))
+          )
+        )
+        assert.strictEqual((yield* running.ended)._tag, "Shutdown")
+        assert.deepStrictEqual(seen.slice(-2), ["E1", "E2"])
+        assert.deepStrictEqual([...new Set(seen)], numbered(0, 3))
+      })
+    )
+
     it.effect(
       "partitions are spread over processes, and taken over from one that stops: each event once, each stream in order",
       () =>
