@@ -91,13 +91,13 @@ export class CheckpointPlaces extends Context.Tag("@millrace/core/CheckpointPlac
 >() {}
 
 /** The storage over any places. */
+export const storageOf = ({ open }: CheckpointPlaces["Type"]): CheckpointStorage["Type"] =>
+  CheckpointStorage.of({ forPipeline: (name, options) => make(name, options, open(name)) })
+
+/** The same as a layer. */
 export const storage: Layer.Layer<CheckpointStorage, never, CheckpointPlaces> = Layer.effect(
   CheckpointStorage,
-  Effect.map(CheckpointPlaces, ({ open }) =>
-    CheckpointStorage.of({
-      forPipeline: (name, options) => make(name, options, open(name))
-    })
-  )
+  Effect.map(CheckpointPlaces, storageOf)
 )
 
 /** The steps of a save, as they are named to {@link CheckpointSteps}. */

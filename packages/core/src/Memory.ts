@@ -5,9 +5,11 @@
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import type { CheckpointStorage } from "./CheckpointStore.js"
 import { EventStore } from "./EventStore.js"
 import type { EventStoreSettings } from "./EventStoreBackend.js"
 import type { InvalidArgument } from "./InvalidArgument.js"
+import * as MemoryCheckpointStore from "./MemoryCheckpointStore.js"
 import * as MemoryEventStore from "./MemoryEventStore.js"
 import * as MemoryModelStore from "./MemoryModelStore.js"
 import * as MemoryProjectionCheckpointStore from "./MemoryProjectionCheckpointStore.js"
@@ -20,14 +22,19 @@ import { SubscriberStore } from "./SubscriberStore.js"
 
 /**
  * An empty log and an empty snapshot store, which belong together: deleting or erasing events removes the
- * snapshots of their streams; and checkpoints with the models that they are of. Fails with `InvalidArgument` when a setting is out of range.
+ * snapshots of their streams; checkpoints with the models that they are of, and checkpoints of
+ * pipelines. Fails with `InvalidArgument` when a setting is out of range.
  */
 export const layer = (
   settings: EventStoreSettings = {}
 ): Layer.Layer<
-  EventStore | SnapshotStore | SubscriberStore | ProjectionCheckpointStore | ModelStore,
+  EventStore | SnapshotStore | SubscriberStore | ProjectionCheckpointStore | ModelStore | CheckpointStorage,
   InvalidArgument
-> =>
+> => Layer.merge(stores(settings), MemoryCheckpointStore.layer)
+
+// ---- internal ----
+
+const stores = (settings: EventStoreSettings) =>
   Layer.effectContext(
     Effect.gen(function* () {
       const snapshots = yield* MemorySnapshotStore.make

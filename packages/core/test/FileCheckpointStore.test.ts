@@ -1,15 +1,15 @@
-/** Checkpoints as files, on the real file system. */
+/** The rules of every store of operator checkpoints, on files. */
 import { NodeContext } from "@effect/platform-node"
-import { FileSystem } from "@effect/platform/FileSystem"
 import * as FileCheckpointStore from "@millrace/core/FileCheckpointStore"
 import { checkpointStoreSuite } from "@millrace/testkit/CheckpointStoreSuite"
-import { Effect, Layer } from "effect"
+import { folder } from "@millrace/testkit/Databases"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
 
-const places = Layer.unwrapScoped(
-  Effect.map(
-    Effect.flatMap(FileSystem, (fs) => fs.makeTempDirectoryScoped({ prefix: "millrace-checkpoints-" })),
-    (folder) => FileCheckpointStore.places({ folder })
+checkpointStoreSuite(
+  "files",
+  Layer.provide(
+    Layer.unwrapScoped(Effect.map(folder, (path) => FileCheckpointStore.places({ folder: path }))),
+    NodeContext.layer
   )
-).pipe(Layer.provide(NodeContext.layer))
-
-checkpointStoreSuite("files", places)
+)

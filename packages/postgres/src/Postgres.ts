@@ -10,11 +10,14 @@ import { EventStore } from "@millrace/core/EventStore"
 import * as EventStoreBackend from "@millrace/core/EventStoreBackend"
 import type { InvalidArgument } from "@millrace/core/InvalidArgument"
 import { invalid } from "@millrace/core/InvalidArgument"
+import { CheckpointStorage } from "@millrace/core/CheckpointStore"
+import { storageOf } from "@millrace/core/CheckpointStoreBackend"
 import { ModelStore } from "@millrace/core/ModelStore"
 import { ProjectionCheckpointStore } from "@millrace/core/ProjectionCheckpointStore"
 import { SnapshotStore } from "@millrace/core/SnapshotStore"
 import { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import { SubscriberStore } from "@millrace/core/SubscriberStore"
+import * as SqlCheckpointStore from "@millrace/sql/SqlCheckpointStore"
 import * as SqlModelStore from "@millrace/sql/SqlModelStore"
 import * as SqlProjectionCheckpointStore from "@millrace/sql/SqlProjectionCheckpointStore"
 import * as SqlSnapshotStore from "@millrace/sql/SqlSnapshotStore"
@@ -75,6 +78,7 @@ export type PostgresServices =
   | SubscriberStore
   | ProjectionCheckpointStore
   | ModelStore
+  | CheckpointStorage
   | SqlClient.SqlClient
   | PgClient.PgClient
 
@@ -177,11 +181,15 @@ const make = (
       storeUnavailable,
       owns
     }).pipe(Effect.provideService(SqlClient.SqlClient, client))
+    const places = yield* SqlCheckpointStore.make({ schema, storeUnavailable, owns }).pipe(
+      Effect.provideService(SqlClient.SqlClient, client)
+    )
     return Context.make(EventStore, events).pipe(
       Context.add(SnapshotStore, snapshots),
       Context.add(SubscriberStore, subscribers.store),
       Context.add(ProjectionCheckpointStore, projections),
       Context.add(ModelStore, models),
+      Context.add(CheckpointStorage, storageOf(places)),
       Context.add(SqlClient.SqlClient, client as SqlClient.SqlClient),
       Context.add(PgClient.PgClient, client)
     )

@@ -171,7 +171,8 @@ describe("Postgres.layer", () => {
           "projections",
           "fence",
           "advance",
-          "acknowledge"
+          "acknowledge",
+          "checkpoints"
         ].map((name, i) => ({ migration_id: i + 1, name }))
       )
     })

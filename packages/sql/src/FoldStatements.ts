@@ -12,8 +12,10 @@ import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import type { FoldTable } from "./FoldTable.js"
-import type { CheckpointPlace, Integer } from "./ModelStatements.js"
-import { columnTypes, placed, quoted } from "./ModelStatements.js"
+import type { Integer } from "./ModelStatements.js"
+import { columnTypes } from "./ModelStatements.js"
+import { placed, quoted } from "./TablePlace.js"
+import type { TablePlace } from "./TablePlace.js"
 
 /** A row as the driver gives it: the key, and a value for each column. */
 export type StoredRow = { readonly key: string } & Readonly<Record<string, unknown>>
@@ -58,7 +60,7 @@ export interface FoldStatements {
 /** The statements for the table under the name that it has here. */
 export const makeStatements = (
   sql: SqlClient.SqlClient,
-  place: CheckpointPlace,
+  place: TablePlace,
   { columns }: FoldTable,
   table: string
 ): FoldStatements => {

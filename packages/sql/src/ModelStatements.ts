@@ -12,6 +12,8 @@ import type * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
 import * as Effect from "effect/Effect"
 import type { ColumnKind, FoldColumn } from "./FoldTable.js"
+import { placed, quoted } from "./TablePlace.js"
+import type { TablePlace } from "./TablePlace.js"
 
 /** Postgres gives 64-bit integers as text. */
 export type Integer = number | string
@@ -32,21 +34,8 @@ export interface StoredColumn {
   readonly required: boolean | number
 }
 
-/** Where the tables of checkpoints are. */
-export interface CheckpointPlace {
-  readonly schema?: string | undefined
-  readonly prefix?: string | undefined
-}
-
 /** What {@link makeStatements} gives. */
 export type ModelStatements = ReturnType<typeof makeStatements>
-
-/** A name as SQL text, whatever characters it has. */
-export const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`
-
-/** The name of one of the checkpoints' tables, or of their function. */
-export const placed = ({ prefix = "", schema }: CheckpointPlace, name: string): string =>
-  `${schema === undefined ? "" : `${quoted(schema)}.`}${quoted(`${prefix}${name}`)}`
 
 /** What a kind of column is called. */
 export const columnTypes = (sql: SqlClient.SqlClient): Readonly<Record<ColumnKind, string>> =>
@@ -62,7 +51,7 @@ export const columnTypes = (sql: SqlClient.SqlClient): Readonly<Record<ColumnKin
   })
 
 /** The statements, for checkpoints at `place`. */
-export const makeStatements = (sql: SqlClient.SqlClient, place: CheckpointPlace) => {
+export const makeStatements = (sql: SqlClient.SqlClient, place: TablePlace) => {
   const projections = sql.literal(placed(place, "projections"))
   const cursors = sql.literal(placed(place, "projection_cursors"))
   const types = columnTypes(sql)

@@ -40,15 +40,15 @@ import * as FoldStatements from "./FoldStatements.js"
 import type { FoldTable } from "./FoldTable.js"
 import type { FoldParts, ModelParts } from "./ModelApply.js"
 import { applyElsewhere, applyFold, applyHandlers, stillThere } from "./ModelApply.js"
-import type { CheckpointPlace } from "./ModelStatements.js"
 import * as ModelGenerations from "./ModelGenerations.js"
 import * as ModelStatements from "./ModelStatements.js"
 import * as ModelTables from "./ModelTables.js"
 import type { ModelTransactionOptions } from "./ModelTransactions.js"
 import * as ModelTransactions from "./ModelTransactions.js"
+import type { TablePlace } from "./TablePlace.js"
 
 /** Where the checkpoints are, and what the driver's errors mean. */
-export interface SqlModelStoreOptions extends CheckpointPlace, ModelTransactionOptions {
+export interface SqlModelStoreOptions extends TablePlace, ModelTransactionOptions {
   /** The checkpoints of the same database, under the same `schema` and `prefix`. */
   readonly checkpoints: ProjectionCheckpointStore["Type"]
   /**

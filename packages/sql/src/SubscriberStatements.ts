@@ -8,6 +8,7 @@ import type { HeldLease, LagRow, LeaseRequest } from "@millrace/core/SubscriberS
 import type { ParkingRow } from "@millrace/core/SubscriberArguments"
 import { afterPrefix } from "@millrace/core/Text"
 import type * as SqlClient from "@effect/sql/SqlClient"
+import { quoted } from "./TablePlace.js"
 
 /** Where the three tables are. */
 export interface SubscriberTables {
@@ -406,6 +407,3 @@ const dialectOf = (sql: SqlClient.SqlClient) => {
     })
   })
 }
-
-/** A name as SQL text, whatever characters it has: `sql(name)` would take a dot in it for a separator. */
-const quoted = (name: string): string => `"${name.replaceAll('"', '""')}"`

@@ -13,11 +13,14 @@ import * as EventStoreBackend from "@millrace/core/EventStoreBackend"
 import type { EventStoreSettings } from "@millrace/core/EventStoreBackend"
 import { invalid } from "@millrace/core/InvalidArgument"
 import type { InvalidArgument } from "@millrace/core/InvalidArgument"
+import { CheckpointStorage } from "@millrace/core/CheckpointStore"
+import { storageOf } from "@millrace/core/CheckpointStoreBackend"
 import { ModelStore } from "@millrace/core/ModelStore"
 import { ProjectionCheckpointStore } from "@millrace/core/ProjectionCheckpointStore"
 import { SnapshotStore } from "@millrace/core/SnapshotStore"
 import type { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import { SubscriberStore } from "@millrace/core/SubscriberStore"
+import * as SqlCheckpointStore from "@millrace/sql/SqlCheckpointStore"
 import * as SqlModelStore from "@millrace/sql/SqlModelStore"
 import * as SqlProjectionCheckpointStore from "@millrace/sql/SqlProjectionCheckpointStore"
 import * as SqlSnapshotStore from "@millrace/sql/SqlSnapshotStore"
@@ -66,7 +69,13 @@ export interface SqliteOptions extends EventStoreSettings {
 
 /** What the layer gives. */
 export type SqliteServices =
-  EventStore | SnapshotStore | SubscriberStore | ProjectionCheckpointStore | ModelStore | SqlClient.SqlClient
+  | EventStore
+  | SnapshotStore
+  | SubscriberStore
+  | ProjectionCheckpointStore
+  | ModelStore
+  | CheckpointStorage
+  | SqlClient.SqlClient
 
 /**
  * Opens the file and gives the stores that live in it.
@@ -137,11 +146,17 @@ const make = (
       SqlClient.SqlClient,
       database.client
     )
+    const places = yield* Effect.provideService(
+      SqlCheckpointStore.make({ prefix: "millrace_", storeUnavailable }),
+      SqlClient.SqlClient,
+      database.client
+    )
     return Context.make(EventStoreTag, events).pipe(
       Context.add(SnapshotStore, snapshots),
       Context.add(SubscriberStore, subscribers.store),
       Context.add(ProjectionCheckpointStore, projections),
       Context.add(ModelStore, models),
+      Context.add(CheckpointStorage, storageOf(places)),
       Context.add(SqlClient.SqlClient, database.client)
     )
   })

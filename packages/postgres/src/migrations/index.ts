@@ -19,6 +19,7 @@ import { createProjections } from "./0007_projections.js"
 import { createFence } from "./0008_fence.js"
 import { replaceAdvance } from "./0009_advance.js"
 import { createAcknowledge } from "./0010_acknowledge.js"
+import { createCheckpoints } from "./0011_checkpoints.js"
 
 const steps = (names: PgNames) => ({
   "0001_log": createLog(names),
@@ -30,7 +31,8 @@ const steps = (names: PgNames) => ({
   "0007_projections": createProjections(names),
   "0008_fence": createFence(names),
   "0009_advance": replaceAdvance(names),
-  "0010_acknowledge": createAcknowledge(names)
+  "0010_acknowledge": createAcknowledge(names),
+  "0011_checkpoints": createCheckpoints(names)
 })
 
 /** Brings the schema to its present form. */
