@@ -14,6 +14,8 @@ export const house: House = {
           "ActorRef",
           "ActorStatus",
           "Append",
+          "CheckpointErrors",
+          "CheckpointManifest",
           "ConsumerMachine",
           "DataFault",
           "EngineError",
@@ -45,6 +47,7 @@ export const house: House = {
           "RoutingKey",
           "RunSettings",
           "Scoped",
+          "Sha256",
           "StoreUnavailable",
           "StreamId",
           "StreamVersion",
@@ -58,6 +61,7 @@ export const house: House = {
         name: "contracts",
         modules: [
           "ActorRegistry",
+          "CheckpointStore",
           "EventCodec",
           "EventStore",
           "ModelStore",
@@ -70,6 +74,8 @@ export const house: House = {
         name: "engines",
         modules: [
           "Actor",
+          "CheckpointStoreBackend",
+          "CheckpointValidator",
           "EventStoreBackend",
           "LeaseKeeper",
           "ParkedKeys",
@@ -102,7 +108,9 @@ export const house: House = {
       {
         name: "layers",
         modules: [
+          "FileCheckpointStore",
           "Memory",
+          "MemoryCheckpointStore",
           "MemoryEventStore",
           "MemoryModelStore",
           "MemoryProjectionCheckpointStore",
