@@ -3,9 +3,10 @@ import type { UserWorkspaceConfig } from "vitest/config"
 
 /**
  * How package imports are looked up. By `millrace-source` an import such as `@millrace/core/EventStore` leads to
- * the sources, so tests need no build before them; the others are what vite looks for by itself.
+ * the sources, so tests need no build before them; the others are what vite looks for by itself, but for `module`:
+ * under that name some packages have what only bundlers can load.
  */
-export const conditions = ["millrace-source", "module", "node", "development|production"]
+export const conditions = ["millrace-source", "node", "development|production"]
 
 export const project = (
   name: string,

@@ -35,6 +35,7 @@ export const house: House = {
           "LeaseLost",
           "Page",
           "ParkedEvent",
+          "Pieces",
           "Position",
           "PreparedWrite",
           "Projection",
@@ -138,6 +139,13 @@ export const house: House = {
   sqlite: {
     packages: ["core", "sql"],
     externals: ["effect", "@effect/platform", "@effect/sql", "better-sqlite3", "@effect/experimental"],
+    builtins: true,
+    ranks: [],
+    unranked: "top"
+  },
+  s3: {
+    packages: ["core"],
+    externals: ["effect", "@effect/platform", "@aws-sdk/client-s3"],
     builtins: true,
     ranks: [],
     unranked: "top"

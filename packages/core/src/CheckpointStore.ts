@@ -198,7 +198,10 @@ export interface PipelineCheckpointOptions {
   readonly vnodeCount?: number | undefined
 }
 
-/** The service. Ready-made layers: `MemoryCheckpointStore.layer`, `FileCheckpointStore.layer`. */
+/**
+ * The service. Ready-made layers: `Memory.layer`, `FileCheckpointStore.layer`, `Sqlite.layer`, `Postgres.layer`,
+ * `S3CheckpointStore.layer`.
+ */
 export class CheckpointStorage extends Context.Tag("@millrace/core/CheckpointStorage")<
   CheckpointStorage,
   {

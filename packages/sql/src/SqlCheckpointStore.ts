@@ -9,6 +9,7 @@
  */
 import type { CheckpointPlaces, CheckpointStoreBackend, Fence } from "@millrace/core/CheckpointStoreBackend"
 import { LeaseLost } from "@millrace/core/LeaseLost"
+import * as Pieces from "@millrace/core/Pieces"
 import { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import * as SqlClient from "@effect/sql/SqlClient"
 import type { SqlError } from "@effect/sql/SqlError"
@@ -83,7 +84,7 @@ const makePlace = (
           })
         // Before the first piece: whoever was overtaken need not send any.
         yield* fenced("saveStateData", fence, statements.give(id))
-        yield* Stream.runForEach(inPieces(chunks), add).pipe(
+        yield* Stream.runForEach(Pieces.ofSize(chunks, pieceBytes), add).pipe(
           Effect.zipRight(
             Effect.suspend(() =>
               fenced(
@@ -161,29 +162,3 @@ const makePlace = (
       )
   }
 }
-
-/** The same bytes in pieces of one size, the last one shorter. */
-const inPieces = <E, R>(chunks: Stream.Stream<Uint8Array, E, R>): Stream.Stream<Uint8Array, E, R> =>
-  Stream.suspend(() => {
-    let piece = new Uint8Array(pieceBytes)
-    let filled = 0
-    const full = Stream.mapConcat(chunks, (chunk) => {
-      const done: Array<Uint8Array> = []
-      for (let at = 0; at < chunk.length;) {
-        const size = Math.min(chunk.length - at, pieceBytes - filled)
-        piece.set(chunk.subarray(at, at + size), filled)
-        at += size
-        filled += size
-        if (filled === pieceBytes) {
-          done.push(piece)
-          piece = new Uint8Array(pieceBytes)
-          filled = 0
-        }
-      }
-      return done
-    })
-    return Stream.concat(
-      full,
-      Stream.suspend(() => (filled === 0 ? Stream.empty : Stream.make(piece.subarray(0, filled))))
-    )
-  })
