@@ -1,6 +1,13 @@
 /** The errors travel: each member of the unions is encoded to JSON and decoded again as what it was. */
 import { assert, describe, it } from "@effect/vitest"
 import {
+  CheckpointConflict,
+  CheckpointNotFound,
+  CheckpointStoreError,
+  Serde
+} from "@millrace/core/CheckpointErrors"
+import { CheckpointId } from "@millrace/core/CheckpointManifest"
+import {
   CursorAheadOfLog,
   EngineError,
   HandlerError,
@@ -61,13 +68,26 @@ const engineErrors = [
   new ProjectionFailed({ projectionName: "totals", position, cause })
 ]
 
+const id = { pipeline: "hourly", checkpointId: CheckpointId.make(7) }
+const checkpointErrors = [
+  ...shared.filter(({ _tag }) => _tag !== "InvalidStreamId"),
+  new CheckpointConflict(id),
+  new CheckpointNotFound(id),
+  new Serde({ ...id, reason: "epoch: is missing" })
+]
+
 const members = (union: { readonly members: ReadonlyArray<{ readonly _tag?: string }> }): number =>
   union.members.length
 
 describe("errors", () => {
   for (const [name, union, errors] of [
     ["WriteError", WriteError as Schema.Schema<WriteError, unknown>, writeErrors],
-    ["EngineError", EngineError as Schema.Schema<EngineError, unknown>, engineErrors]
+    ["EngineError", EngineError as Schema.Schema<EngineError, unknown>, engineErrors],
+    [
+      "CheckpointStoreError",
+      CheckpointStoreError as Schema.Schema<CheckpointStoreError, unknown>,
+      checkpointErrors
+    ]
   ] as const) {
     it.effect(`every ${name} survives JSON with its class, its fields and its message`, () =>
       Effect.gen(function* () {
@@ -91,10 +111,11 @@ describe("errors", () => {
       new Set(errors.map(({ _tag }) => _tag)).size
     assert.strictEqual(tags(writeErrors), members(WriteError))
     assert.strictEqual(tags(engineErrors), members(EngineError))
+    assert.strictEqual(tags(checkpointErrors), members(CheckpointStoreError))
   })
 
   it("a message begins in lower case, is one line, and ends with the fields", () => {
-    for (const { message } of [...writeErrors, ...engineErrors]) {
+    for (const { message } of [...writeErrors, ...engineErrors, ...checkpointErrors]) {
       assert.match(message, /^[a-z][^\n]*\b[a-zA-Z]+=[^\n]+$/)
     }
   })
