@@ -128,11 +128,20 @@ export const encodeManifest = (manifest: CheckpointManifest): string =>
 /** A manifest from its text, or what is wrong with it. */
 export const decodeManifest = (text: string): Either.Either<CheckpointManifest, string> =>
   Either.mapLeft(decode(text), (error) => {
-    const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
-    return issue === undefined
-      ? "it is no manifest"
-      : [issue.path.join("."), issue.message].filter(Boolean).join(": ")
+    const { message, path } = firstFault(error)
+    return path === "" ? message : `${path}: ${message}`
   })
+
+/** What is wrong with a manifest that was made by hand: where, and what; undefined = nothing. */
+export const manifestFault = (
+  manifest: CheckpointManifest
+): { readonly path: string; readonly message: string } | undefined => {
+  const encoded = encodeEither(manifest)
+  if (Either.isLeft(encoded)) return firstFault(encoded.left)
+  // JSON has no numbers without end, and none that is none.
+  const back = decode(JSON.stringify(encoded.right))
+  return Either.isLeft(back) ? firstFault(back.left) : undefined
+}
 
 /** Whether states of the manifest are in its own sidecar. */
 export const needsSidecar = ({ operatorStates, stateLength }: CheckpointManifest): boolean =>
@@ -142,7 +151,13 @@ export const needsSidecar = ({ operatorStates, stateLength }: CheckpointManifest
 // ---- internal ----
 
 const encode = Schema.encodeSync(CheckpointManifest)
+const encodeEither = Schema.encodeEither(CheckpointManifest)
 const decode = Schema.decodeEither(Schema.parseJson(CheckpointManifest))
+
+const firstFault = (error: ParseResult.ParseError) => {
+  const [issue] = ParseResult.ArrayFormatter.formatErrorSync(error)
+  return { path: issue?.path.map(String).join(".") ?? "", message: issue?.message ?? "it is no manifest" }
+}
 
 const isRecord = (value: unknown): value is Record<string, unknown> =>
   typeof value === "object" && value !== null && !Array.isArray(value)

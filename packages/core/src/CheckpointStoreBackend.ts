@@ -18,6 +18,7 @@ import {
   decodeManifest,
   encodeManifest,
   inlineBytesMax,
+  manifestFault,
   vnodeCountDefault
 } from "./CheckpointManifest.js"
 import { CheckpointStorage } from "./CheckpointStore.js"
@@ -139,10 +140,12 @@ const idFault = (field: string, id: number, min = 1): InvalidArgument | undefine
     : invalid(field, `a whole number of ${min} to 2^53 - 1`, id)
 
 /** What no checkpoint may be saved with. */
-const manifestFault = (manifest: CheckpointManifest): InvalidArgument | undefined => {
+const faultOf = (manifest: CheckpointManifest): InvalidArgument | undefined => {
   const fault =
     idFault("manifest.checkpointId", manifest.checkpointId) ?? idFault("manifest.epoch", manifest.epoch)
   if (fault !== undefined) return fault
+  const field = manifestFault(manifest)
+  if (field !== undefined) return invalid(`manifest.${field.path}`, field.message, manifest)
   for (const [name, state] of Object.entries(manifest.operatorStates)) {
     if (state._tag === "Inline" && state.data.length > inlineBytesMax)
       return invalid(
@@ -269,15 +272,14 @@ const storeOf = (pipeline: string, vnodeCount: number, backend: CheckpointStoreB
     pipeline,
     vnodeCount,
     reserveId: (options) => Effect.map(backend.reserve(options?.fence), (id) => id as CheckpointId),
-    save: (manifest, options) =>
-      Effect.zipRight(unless(manifestFault(manifest)), create(manifest, options?.fence)),
+    save: (manifest, options) => Effect.zipRight(unless(faultOf(manifest)), create(manifest, options?.fence)),
     saveWithState: <E, R>(
       manifest: CheckpointManifest,
       chunks: Stream.Stream<Uint8Array, E, R> | undefined,
       options: CheckpointWriteOptions | undefined
     ) =>
       Effect.gen(function* () {
-        yield* unless(manifestFault(manifest))
+        yield* unless(faultOf(manifest))
         const inlineChecksum = CheckpointValidator.inlineChecksum(manifest)
         const inline = inlineChecksum === undefined ? manifest : { ...manifest, inlineChecksum }
         const state =
@@ -301,7 +303,7 @@ const storeOf = (pipeline: string, vnodeCount: number, backend: CheckpointStoreB
       ),
     updateManifest: (manifest, options) =>
       Effect.gen(function* () {
-        yield* unless(manifestFault(manifest))
+        yield* unless(faultOf(manifest))
         const id = manifest.checkpointId
         const replaced = yield* step(
           "update",

@@ -344,6 +344,13 @@ export const checkpointSaves = (it: CheckpointIt): void => {
           [store.save(manifest(1, { epoch: 0 })), "manifest.epoch"],
           [store.save(manifest(-1)), "manifest.checkpointId"],
           [store.save(manifest(1, { savepoint: "" })), "manifest.savepoint"],
+          [store.save(manifest(1, { watermark: Number.NaN })), "manifest.watermark"],
+          [
+            store.save(manifest(1, { sourceWatermarks: { orders: Number.POSITIVE_INFINITY } })),
+            "manifest.sourceWatermarks.orders"
+          ],
+          [store.save(manifest(1, { sinkEpochs: { table: -1 } })), "manifest.sinkEpochs.table"],
+          [store.save(manifest(1, { sourceNames: [5 as never] })), "manifest.sourceNames.0"],
           [
             store.saveWithState(manifest(1, { operatorStates: { a: { _tag: "Inline", data: big } } })),
             `manifest.operatorStates["a"].data`
