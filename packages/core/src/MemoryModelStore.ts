@@ -156,6 +156,7 @@ export const make = (checkpoints: MemoryCheckpoints): Effect.Effect<ModelStore["
           strength._tag === "Fold" ? fold(strength, events, step) : handle(strength, events, step),
         table,
         count: Effect.sync(() => rowsOf(name).size),
+        provided: (effect) => effect,
         rows: (keys) =>
           Effect.suspend(() => {
             if (strength._tag !== "Fold") return Effect.succeed(new Map())

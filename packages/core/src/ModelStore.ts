@@ -87,6 +87,8 @@ export interface Model<R> {
   readonly rows: (
     keys: ReadonlyArray<string>
   ) => Effect.Effect<ReadonlyMap<string, unknown>, StoreUnavailable>
+  /** Runs an effect with what SQL handlers find here: the client of the database that the model is in, if it is in one. */
+  readonly provided: <A, E, R2>(effect: Effect.Effect<A, E, R2>) => Effect.Effect<A, E | StoreUnavailable, R2>
 }
 
 /** A model beside the live one. */

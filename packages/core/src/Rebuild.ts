@@ -64,7 +64,8 @@ export interface RebuildOptions extends ProjectionSession.ProjectionRunOptions {
   readonly onProgress?: OnProgress | undefined
   /**
    * A look at what was built, before it takes the live one's place: the message of what is wrong with it, or
-   * nothing. `table` gives the names of the built tables, `count` the number of rows. Folds are verified without.
+   * nothing. `table` gives the names of the built tables, `count` the number of rows. A look by SQL is made with
+   * `SqlProjection.verify`, which finds the client of the database that was built into. Folds are verified without.
    */
   readonly verify?:
     | ((built: {
@@ -301,9 +302,9 @@ const verify = <E, R>(
     let fault: string | undefined
     if (sample !== undefined) fault = sample.fault(yield* model.rows(sample.keys))
     if (fault === undefined && check !== undefined)
-      fault = yield* Effect.suspend(() => check({ table: model.table, count })).pipe(
-        Effect.catchAllCause((cause) => Effect.succeed(`the check failed: ${Cause.pretty(cause)}`))
-      )
+      fault = yield* model
+        .provided(Effect.suspend(() => check({ table: model.table, count })))
+        .pipe(Effect.catchAllCause((cause) => Effect.succeed(`the check failed: ${Cause.pretty(cause)}`)))
     if (fault !== undefined) {
       yield* models.discard(projection, generation)
       return yield* new VerificationFailed({ projectionName: projection.name, reason: fault })

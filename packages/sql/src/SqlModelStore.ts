@@ -135,6 +135,9 @@ export const make = (
               : applyElsewhere(parts, strength),
         table: (name) => ModelTables.nameAmong(parts.names, name),
         count: run.plain("count", statements.count([...parts.names.values()])),
+        // To whoever asks it needs nothing more: see SqlProjection.
+        provided: <A, E2, R2>(effect: Effect.Effect<A, E2, R2>) =>
+          Effect.provideService(effect, SqlClient.SqlClient, sql) as Effect.Effect<A, E2, R2>,
         rows: (keys) =>
           fold === undefined ? Effect.succeed(new Map()) : run.plain("rows", FoldRows.rowsOf(fold, keys))
       }

@@ -92,6 +92,38 @@ export const batch = <E = never>(options: SqlBatchOptions<E>): Projection<E> =>
     }
   })
 
+/** What was built, as a look at it gets it. */
+export interface Built {
+  /** The name that a declared table has in what was built. */
+  readonly table: (name: string) => string
+  /** Rows of all declared tables together. */
+  readonly count: number
+}
+
+/**
+ * A look by SQL at what a rebuild has built, for its `verify`: the message of what is wrong with it, or nothing. It
+ * finds the client of the database that was built into, be it the log's or a file of `ProjectionDir`.
+ *
+ * @example
+ * ```ts
+ * yield* runner.rebuild(owners, {
+ *   verify: SqlProjection.verify(({ table }) =>
+ *     Effect.gen(function* () {
+ *       const sql = yield* SqlClient.SqlClient
+ *       const nameless = yield* sql`SELECT account FROM ${sql(table("owners"))} WHERE owner = '' LIMIT 1`
+ *       return nameless.length > 0 ? "an account has no owner" : undefined
+ *     })
+ *   )
+ * })
+ * ```
+ */
+export const verify =
+  (
+    check: (built: Built) => Effect.Effect<string | undefined, unknown, SqlClient>
+  ): ((built: Built) => Effect.Effect<string | undefined, unknown>) =>
+  (built) =>
+    check(built) as Effect.Effect<string | undefined, unknown>
+
 // ---- internal ----
 
 /** The store provides the client: to the world outside these handlers need nothing. */

@@ -89,7 +89,8 @@ export const make = (
         ),
       table: (table) => ModelTables.nameAmong(names, table),
       count: using((model) => model.count),
-      rows: (keys) => using((model) => model.rows(keys))
+      rows: (keys) => using((model) => model.rows(keys)),
+      provided: (effect) => using((model) => model.provided(effect))
     }
   }
 

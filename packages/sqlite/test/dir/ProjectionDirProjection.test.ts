@@ -5,7 +5,9 @@ import { projectionSuite } from "@millrace/testkit/ProjectionSuite"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import { projectionDir } from "./ProjectionDirStores.js"
+import { verifications } from "../../../sql/test/Verifications.js"
 
 const log = Layer.unwrapScoped(Effect.map(sqliteFile, (filename) => Sqlite.layer({ filename })))
 
 projectionSuite("a log and a folder of SQLite files", Layer.merge(log, projectionDir))
+verifications("a folder of SQLite files", Layer.merge(log, projectionDir))
