@@ -15,7 +15,7 @@ import { newPlace, stateOf, storageAt } from "./Places.js"
 import type { PlaceAddress } from "./Places.js"
 import type { SavingArgument, SavingLine } from "./programs/saving.js"
 
-const killsCount = sized(3, 30)
+const killsCount = sized(2, 30)
 const program = new URL("./programs/saving.ts", import.meta.url)
 
 const steps = ["sidecar", "manifest", "pointer", "decision", "update"] as const
@@ -37,7 +37,7 @@ const checked = (place: PlaceAddress, atLeast: number) =>
     return chosenId
   }).pipe(Effect.provide(storageAt(place)))
 
-for (const kind of ["files", "sqlite", "postgres"] as const) {
+for (const kind of ["files", "sqlite", "postgres", "s3"] as const) {
   describe(`checkpoints: ${kind}`, () => {
     it.scopedLive(
       `killed at every step and at ${killsCount} moments, what was decided is there, and nothing is damaged`,
@@ -50,8 +50,8 @@ for (const kind of ["files", "sqlite", "postgres"] as const) {
             let found = 0
             // The gate has its share of the steps, another one in each run.
             const first = chance.int(0, windows.length - 1)
-            const attacks = Array.from({ length: sized(4, windows.length) + killsCount }, (_, n) =>
-              n < sized(4, windows.length)
+            const attacks = Array.from({ length: sized(3, windows.length) + killsCount }, (_, n) =>
+              n < sized(3, windows.length)
                 ? { ...windows[(first + 3 * n) % windows.length]!, checkpoint: chance.int(0, 4) }
                 : undefined
             )

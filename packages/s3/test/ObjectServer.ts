@@ -6,8 +6,22 @@ import { createHash } from "node:crypto"
 import { createServer } from "node:http"
 import type { IncomingMessage, ServerResponse } from "node:http"
 import type { AddressInfo } from "node:net"
+import type { S3CheckpointOptions } from "@millrace/s3/S3CheckpointStore"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+
+/** How a store finds it. */
+export const optionsAt = (url: string, maxAttempts = 3): S3CheckpointOptions => ({
+  bucket: "bucket",
+  prefix: "millrace/",
+  client: {
+    region: "eu-central-1",
+    endpoint: url,
+    forcePathStyle: true,
+    maxAttempts,
+    credentials: { accessKeyId: "key", secretAccessKey: "not to be told" }
+  }
+})
 
 /** A server that runs. */
 export interface ObjectServer {

@@ -11,21 +11,11 @@ import * as Option from "effect/Option"
 import * as Stream from "effect/Stream"
 import * as ObjectServer from "./ObjectServer.js"
 
-const optionsAt = (url: string, maxAttempts = 3): S3CheckpointStore.S3CheckpointOptions => ({
-  bucket: "bucket",
-  prefix: "millrace/",
-  client: {
-    region: "eu-central-1",
-    endpoint: url,
-    forcePathStyle: true,
-    maxAttempts,
-    credentials: { accessKeyId: "key", secretAccessKey: "not to be told" }
-  }
-})
-
 checkpointStoreSuite(
   "s3",
-  Layer.unwrapScoped(Effect.map(ObjectServer.start, ({ url }) => S3CheckpointStore.places(optionsAt(url))))
+  Layer.unwrapScoped(
+    Effect.map(ObjectServer.start, ({ url }) => S3CheckpointStore.places(ObjectServer.optionsAt(url)))
+  )
 )
 
 const manifest = (checkpointId: number) => manifestOf({ checkpointId, epoch: checkpointId, timestampMs: 1 })
@@ -34,7 +24,9 @@ const manifest = (checkpointId: number) => manifestOf({ checkpointId, epoch: che
 const scene = (maxAttempts?: number) =>
   Effect.gen(function* () {
     const server = yield* ObjectServer.start
-    const context = yield* Layer.build(S3CheckpointStore.layer(optionsAt(server.url, maxAttempts)))
+    const context = yield* Layer.build(
+      S3CheckpointStore.layer(ObjectServer.optionsAt(server.url, maxAttempts))
+    )
     const store = yield* Effect.provide(
       Effect.flatMap(CheckpointStorage, (storage) => storage.forPipeline("p")),
       context
@@ -48,8 +40,8 @@ describe("a service that fails", () => {
     () =>
       Effect.gen(function* () {
         const { server, store } = yield* scene()
-        for (let id = 1; id <= 4; id++) {
-          server.fail("PUT", id % 2 === 0 ? "after" : "before", 2)
+        for (const when of ["before", "after"] as const) {
+          server.fail("PUT", when, 2)
           const given = yield* store.reserveId()
           server.fail("PUT", "after", 2)
           yield* store.saveWithState(manifest(given), Stream.fromIterable(pieces(1_000)))
@@ -59,7 +51,7 @@ describe("a service that fails", () => {
           assert.deepStrictEqual(yield* store.loadLatest, yield* store.loadById(given))
         }
         const ids = yield* store.listIds
-        assert.strictEqual(new Set(ids).size, 4)
+        assert.strictEqual(new Set(ids).size, 2)
       })
   )
 
