@@ -172,7 +172,8 @@ describe("Postgres.layer", () => {
           "fence",
           "advance",
           "acknowledge",
-          "checkpoints"
+          "checkpoints",
+          "fence_holder"
         ].map((name, i) => ({ migration_id: i + 1, name }))
       )
     })

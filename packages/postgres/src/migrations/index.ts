@@ -20,6 +20,7 @@ import { createFence } from "./0008_fence.js"
 import { replaceAdvance } from "./0009_advance.js"
 import { createAcknowledge } from "./0010_acknowledge.js"
 import { createCheckpoints } from "./0011_checkpoints.js"
+import { replaceFence } from "./0012_fence_holder.js"
 
 const steps = (names: PgNames) => ({
   "0001_log": createLog(names),
@@ -32,7 +33,8 @@ const steps = (names: PgNames) => ({
   "0008_fence": createFence(names),
   "0009_advance": replaceAdvance(names),
   "0010_acknowledge": createAcknowledge(names),
-  "0011_checkpoints": createCheckpoints(names)
+  "0011_checkpoints": createCheckpoints(names),
+  "0012_fence_holder": replaceFence(names)
 })
 
 /** Brings the schema to its present form. */

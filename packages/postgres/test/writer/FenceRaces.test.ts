@@ -119,11 +119,13 @@ const checkTold = (rows: ReadonlyArray<Row>, told: ReadonlyArray<Told>): void =>
 
 /** What nobody should have been told. */
 const surprises = (told: ReadonlyArray<Told>): ReadonlyArray<string> =>
-  told.flatMap(({ mark, outcome }) =>
-    outcome._tag === "Right" || outcome.left._tag === "LeaseLost"
-      ? []
-      : [`${mark}: ${outcome.left.message} ${String(outcome.left.cause)}`]
-  )
+  told.flatMap(({ lease, mark, outcome }) => {
+    if (outcome._tag === "Right") return []
+    const { left } = outcome
+    if (left._tag !== "LeaseLost") return [`${mark}: ${left.message} ${String(left.cause)}`]
+    // Each taker is another worker: who lost it is never who has it.
+    return left.holder === lease.workerId ? [`${mark}: lost to itself, ${left.holder}`] : []
+  })
 
 const taken = (told: ReadonlyArray<Told>, tag: string): number =>
   told.filter(({ outcome }) => tagOf(outcome) === tag).length
