@@ -16,12 +16,12 @@ import { existsSync, readFileSync } from "node:fs"
 import { join } from "node:path"
 import type { AlertingArgument, AlertingLine } from "./programs/alerting.js"
 import type { StoreAddress } from "./Stores.js"
-import { newStore, storeLayer } from "./Stores.js"
+import { freezeBetween, newStore, storeLayer } from "./Stores.js"
 
 const program = new URL("./programs/alerting.ts", import.meta.url)
 
 const eventsCount = sized(4_000, 20_000)
-const killsCount = sized(6, 50)
+const killsCount = sized(4, 50)
 const streamsCount = 20
 const testMs = sized(180_000, 900_000)
 
@@ -75,7 +75,7 @@ for (const kind of ["postgres", "sqlite"] as const) {
             const first = yield* Children.start(program, { ...slow, name: "first" })
             yield* first.ready
             yield* until(() => Effect.sync(() => linesOf(notes).length > chance.int(20, 200)), 30_000)
-            yield* first.freeze
+            yield* freezeBetween(first, store, chance)
             const frozenAt = linesOf(notes).length
             const second = yield* Children.start(program, { ...slow, name: "second", pauseMs: 0 })
             yield* second.ready

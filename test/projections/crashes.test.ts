@@ -6,7 +6,7 @@ import { assert, describe, it } from "@effect/vitest"
 import * as Children from "@millrace/testkit/Children"
 import { sized, withChance } from "@millrace/testkit/Seeds"
 import * as Effect from "effect/Effect"
-import { newStore } from "../consumers/Stores.js"
+import { freezeBetween, newStore } from "../consumers/Stores.js"
 import type { RecordedEvent } from "@millrace/core/Event"
 import { checkModels, eventsOf, filled, haltsOf, outcomesOf, standing, until, withStore } from "./Attacks.js"
 import type { ProjectingArgument } from "./programs/projecting.js"
@@ -77,7 +77,7 @@ for (const kind of ["postgres", "sqlite"] as const) {
             const halts = { at: ["folded", "handled", "append"], from: chance.int(50, count / 2) } as const
             const first = yield* Children.start(program, { ...options, halts })
             yield* until(() => haltsOf(first).length === halts.at.length, "the first halts everywhere")
-            yield* first.freeze
+            yield* freezeBetween(first, store, chance)
             const second = yield* Children.start(program, { ...options, name: "second" })
             const events = yield* withStore(store, eventsOf("Numbered"))
             yield* until(() => isAt(second, events.at(-1)!.position), "the second does all that is left")
