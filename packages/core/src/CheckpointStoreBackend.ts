@@ -154,14 +154,9 @@ const faultOf = (manifest: CheckpointManifest): InvalidArgument | undefined => {
         `${state.data.length} bytes`
       )
   }
-  return manifest.savepoint === undefined ||
-    textFault(manifest.savepoint, checkpointNameCodePointsMax) === undefined
-    ? undefined
-    : invalid(
-        "manifest.savepoint",
-        textFault(manifest.savepoint, checkpointNameCodePointsMax)!,
-        manifest.savepoint
-      )
+  const { savepoint } = manifest
+  const nameFault = savepoint === undefined ? undefined : textFault(savepoint, checkpointNameCodePointsMax)
+  return nameFault === undefined ? undefined : invalid("manifest.savepoint", nameFault, savepoint)
 }
 
 /** Fails with the fault, if there is one. */
@@ -233,14 +228,12 @@ const storeOf = (pipeline: string, vnodeCount: number, backend: CheckpointStoreB
       })
     })
   /** All manifests, those that cannot be read without one. */
-  const all = Effect.flatMap(backend.manifests, (ids) =>
-    Effect.forEach(ids, (id) =>
+  const all = Effect.flatMap(
+    backend.manifests,
+    Effect.forEach((id) =>
       Effect.map(
-        Effect.option(Effect.catchTag(readable(id), "Serde", () => Effect.succeedNone)),
-        (found) => ({
-          id,
-          manifest: Option.getOrUndefined(Option.flatten(found))
-        })
+        Effect.catchTag(readable(id), "Serde", () => Effect.succeedNone),
+        (found) => ({ id, manifest: Option.getOrUndefined(found) })
       )
     )
   )
@@ -265,8 +258,6 @@ const storeOf = (pipeline: string, vnodeCount: number, backend: CheckpointStoreB
       yield* Effect.forEach(gone, (id) => backend.removeState(id, fence), { discard: true })
       return gone.length
     })
-
-  const validate = (id: number) => CheckpointValidator.validate(backend, id, vnodeCount)
 
   return {
     pipeline,
@@ -342,7 +333,11 @@ const storeOf = (pipeline: string, vnodeCount: number, backend: CheckpointStoreB
         yield* removeOrphans(newest + 1, fence)
         return surplus.length
       }),
-    validateCheckpoint: (checkpointId) => Effect.zipRight(checkedId(checkpointId), validate(checkpointId)),
+    validateCheckpoint: (checkpointId) =>
+      Effect.zipRight(
+        checkedId(checkpointId),
+        CheckpointValidator.validate(backend, checkpointId, vnodeCount)
+      ),
     recoverLatestValidated: Effect.gen(function* () {
       const beganMs = yield* Clock.currentTimeMillis
       const skipped: Array<{ readonly checkpointId: CheckpointId; readonly reason: string }> = []
@@ -351,10 +346,8 @@ const storeOf = (pipeline: string, vnodeCount: number, backend: CheckpointStoreB
       let chosen: CheckpointManifest | undefined
       for (const id of ids) {
         examined++
-        const reasons = (yield* validate(id)).issues.filter(({ fatal }) => fatal).map(({ reason }) => reason)
-        const manifest = Option.getOrUndefined(
-          yield* Effect.catchTag(readable(id), "Serde", () => Effect.succeedNone)
-        )
+        const { issues, manifest } = yield* CheckpointValidator.examine(backend, id, vnodeCount)
+        const reasons = issues.filter(({ fatal }) => fatal).map(({ reason }) => reason)
         const isPending = Object.values(manifest?.sinkCommitStatuses ?? {}).some(
           ({ _tag }) => _tag === "Pending"
         )
@@ -364,7 +357,7 @@ const storeOf = (pipeline: string, vnodeCount: number, backend: CheckpointStoreB
           chosen = manifest
           break
         }
-        skipped.push({ checkpointId: id as CheckpointId, reason: reasons.join("; ") || "it is gone" })
+        skipped.push({ checkpointId: id as CheckpointId, reason: reasons.join("; ") })
       }
       return {
         chosen: Option.fromNullable(chosen),

@@ -57,13 +57,34 @@ export const sumOf = (
     )
   })
 
+/** What a look at a checkpoint has found, with its manifest where that could be read. */
+export interface Examined {
+  readonly manifest: CheckpointManifest | undefined
+  readonly issues: ReadonlyArray<ValidationIssue>
+}
+
 /** Looks at everything that a start from the checkpoint would need. */
+export const examine = (
+  stored: Stored,
+  id: number,
+  vnodeCount: number
+): Effect.Effect<Examined, StoreUnavailable> =>
+  Effect.flatMap(stored.readManifest(id), (text) => {
+    if (text === undefined) return Effect.succeed(unreadable("the manifest is missing"))
+    return Either.match(decodeManifest(text), {
+      onLeft: (reason) => Effect.succeed(unreadable(`the manifest cannot be read: ${reason}`)),
+      onRight: (manifest) =>
+        Effect.map(issuesOf(stored, manifest, id, vnodeCount), (issues) => ({ manifest, issues }))
+    })
+  })
+
+/** The same as a result. */
 export const validate = (
   stored: Stored,
   id: number,
   vnodeCount: number
 ): Effect.Effect<CheckpointValidation, StoreUnavailable> =>
-  Effect.map(issuesOf(stored, id, vnodeCount), (issues) => ({
+  Effect.map(examine(stored, id, vnodeCount), ({ issues }) => ({
     checkpointId: id as CheckpointId,
     valid: !issues.some((issue) => issue.fatal),
     issues
@@ -74,17 +95,15 @@ export const validate = (
 const fatal = (reason: string): ValidationIssue => ({ fatal: true, reason })
 const warning = (reason: string): ValidationIssue => ({ fatal: false, reason })
 
+const unreadable = (reason: string): Examined => ({ manifest: undefined, issues: [fatal(reason)] })
+
 const issuesOf = (
   stored: Stored,
+  manifest: CheckpointManifest,
   id: number,
   vnodeCount: number
 ): Effect.Effect<ReadonlyArray<ValidationIssue>, StoreUnavailable> =>
   Effect.gen(function* () {
-    const text = yield* stored.readManifest(id)
-    if (text === undefined) return [fatal("the manifest is missing")]
-    const decoded = decodeManifest(text)
-    if (Either.isLeft(decoded)) return [fatal(`the manifest cannot be read: ${decoded.left}`)]
-    const manifest = decoded.right
     const issues = [...fieldIssues(manifest, id, vnodeCount)]
     const ofInline = inlineChecksum(manifest)
     if (manifest.inlineChecksum !== undefined && manifest.inlineChecksum !== ofInline)

@@ -19,6 +19,7 @@
  *
  * Needs a file system that can link and flush folders: that of POSIX.
  */
+import { isPlatformError } from "@effect/platform/Error"
 import type { PlatformError } from "@effect/platform/Error"
 import { FileSystem } from "@effect/platform/FileSystem"
 import type { File } from "@effect/platform/FileSystem"
@@ -325,9 +326,3 @@ const mapped =
     Effect.mapError(effect, (error) =>
       isPlatformError(error) ? unavailable(operation)(error) : (error as Exclude<E, PlatformError>)
     )
-
-const isPlatformError = (error: unknown): error is PlatformError =>
-  typeof error === "object" &&
-  error !== null &&
-  "_tag" in error &&
-  (error._tag === "SystemError" || error._tag === "BadArgument")

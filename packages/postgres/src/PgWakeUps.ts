@@ -92,7 +92,7 @@ export const make = (
     let quietUntilMs = 0
     /** Whether a commit is to be notified of by a statement of its own. */
     let pending = false
-    const clock = Clock.make()
+    const clock = yield* Effect.clock
     const nowMs = () => clock.unsafeCurrentTimeMillis()
 
     // --- look: one for all signals that came together ---

@@ -11,7 +11,7 @@ import * as LogLevel from "effect/LogLevel"
 import * as Stream from "effect/Stream"
 import type { Tail } from "./support/PgLog.js"
 import { append, connect, hold, open, reached, table, tail, until } from "./support/PgLog.js"
-import type { Log } from "./support/PgLog.js"
+import type { Connection, Log } from "./support/PgLog.js"
 import { withChance } from "@millrace/testkit/Seeds"
 
 /** Follows the log by `changes` alone, in the background. */
@@ -28,6 +28,16 @@ const follow = ({ store }: Log) =>
 /** Waits until a reader has come to a position. */
 const comes = (reader: Tail, position: number, seconds = 20) =>
   until(`reader at ${position}`, Effect.sync(reader.cursor), (cursor) => cursor >= position, seconds)
+
+/** Waits until the reader listens. */
+const listening = (admin: Connection) =>
+  until(
+    "listening",
+    admin.rows(
+      "SELECT FROM pg_stat_activity WHERE application_name = 'reader (listen)' AND datname = current_database()"
+    ),
+    (rows) => rows.length === 1
+  )
 
 describe("changes of other processes", () => {
   it.scopedLive("arrive by LISTEN, and again after its connection was killed, repeatedly", () =>
@@ -70,13 +80,7 @@ describe("changes of other processes", () => {
           const log = yield* open(url, { applicationName: "reader", pollInterval: "1 day" })
           const admin = yield* connect(url)
           const reader = yield* follow(log)
-          yield* until(
-            "listening",
-            admin.rows(
-              "SELECT FROM pg_stat_activity WHERE application_name = 'reader (listen)' AND datname = current_database()"
-            ),
-            (rows) => rows.length === 1
-          )
+          yield* listening(admin)
           let notified = 0
           admin.client.on("notification", () => void notified++)
           yield* admin.rows("LISTEN millrace_millrace")
@@ -159,13 +163,7 @@ describe("changes of other processes", () => {
       const admin = yield* connect(url)
       const reader = yield* follow(log)
       const first = yield* writer.store.write(append("a/1"))
-      yield* until(
-        "listening",
-        admin.rows(
-          "SELECT FROM pg_stat_activity WHERE application_name = 'reader (listen)' AND datname = current_database()"
-        ),
-        (rows) => rows.length === 1
-      )
+      yield* listening(admin)
       yield* comes(reader, first.position)
       const slow = yield* hold(writer, writer.store.write(append("slow/1")))
       const behind = yield* writer.store.write(append("a/1"))
