@@ -67,7 +67,9 @@ export const house: House = {
           "EventStore",
           "ModelStore",
           "ProjectionCheckpointStore",
+          "Sink",
           "SnapshotStore",
+          "Source",
           "SubscriberStore"
         ]
       },
@@ -147,6 +149,13 @@ export const house: House = {
     packages: ["core"],
     externals: ["effect", "@effect/platform", "@aws-sdk/client-s3"],
     builtins: true,
+    ranks: [],
+    unranked: "top"
+  },
+  pipeline: {
+    packages: ["core"],
+    externals: ["effect", "@effect/platform", "msgpackr", "csv-parse"],
+    builtins: false,
     ranks: [],
     unranked: "top"
   },

@@ -83,12 +83,23 @@ export interface RecoveryReport {
   readonly elapsed: Duration.Duration
 }
 
+/** A database that checkpoints and results of a pipeline are both in. */
+export interface SharedDatabase {
+  /** Its client, by identity. */
+  readonly database: object
+  /** Does everything within it in one transaction: what the store writes, and what others write by the same client. */
+  readonly transaction: <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E | StoreUnavailable, R>
+}
+
 /** What every write can fail with. */
 export type CheckpointWriteError = InvalidArgument | LeaseLost | StoreUnavailable
 
 /** The checkpoints of one pipeline. */
 export interface CheckpointStore {
   readonly pipeline: string
+  /** The database that it is in, if it is in one that others can commit to as well. */
+  readonly shared?: SharedDatabase | undefined
+
   /** Number of vnodes that its keys are spread over. A checkpoint with another number is told by a warning. */
   readonly vnodeCount: number
 

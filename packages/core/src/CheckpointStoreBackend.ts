@@ -27,6 +27,7 @@ import type {
   CheckpointStore,
   CheckpointWriteOptions,
   PipelineCheckpointOptions,
+  SharedDatabase,
   StateRange
 } from "./CheckpointStore.js"
 import * as CheckpointValidator from "./CheckpointValidator.js"
@@ -80,6 +81,8 @@ export interface CheckpointStoreBackend {
   readonly point: (id: number | undefined, fence: Fence) => Write<void>
   readonly decide: (id: number, fence: Fence) => Write<void>
   readonly decided: (id: number) => Read<boolean>
+  /** The database that it is in, if others can commit to it together with a checkpoint. */
+  readonly shared?: SharedDatabase | undefined
 }
 
 /** Where the backends of a storage come from. Tests get at what is stored by it. */
@@ -261,6 +264,7 @@ const storeOf = (pipeline: string, vnodeCount: number, backend: CheckpointStoreB
 
   return {
     pipeline,
+    shared: backend.shared,
     vnodeCount,
     reserveId: (options) => Effect.map(backend.reserve(options?.fence), (id) => id as CheckpointId),
     save: (manifest, options) => Effect.zipRight(unless(faultOf(manifest)), create(manifest, options?.fence)),

@@ -37,7 +37,7 @@ export const make = (
     return {
       open: (pipeline) => {
         const statements = CheckpointStatements.makeStatements(sql, options, pipeline)
-        return Effect.as(run.plain("open", statements.open), makePlace(run, statements))
+        return Effect.as(run.plain("open", statements.open), makePlace(sql, run, statements))
       }
     }
   })
@@ -48,6 +48,7 @@ type Statements = ReturnType<typeof CheckpointStatements.makeStatements>
 type Step<A> = Effect.Effect<A, SqlError>
 
 const makePlace = (
+  sql: SqlClient.SqlClient,
   run: ModelTransactions.ModelTransactions,
   statements: Statements
 ): CheckpointStoreBackend => {
@@ -65,6 +66,7 @@ const makePlace = (
     rows.map(({ id }) => Number(id)).sort((a, b) => a - b)
 
   return {
+    shared: { database: sql, transaction: (effect) => run.transaction("commit", effect) },
     reserve: (fence) =>
       fenced(
         "reserveId",
