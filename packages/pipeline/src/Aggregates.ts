@@ -132,11 +132,20 @@ export const list = <A, I>(
  */
 export const struct = <Parts extends Readonly<Record<string, Aggregate<never, never, unknown>>>>(
   parts: Parts
-): Aggregate<ValueOfParts<Parts>, Array<unknown>, { readonly [Name in keyof Parts]: ResultOf<Parts[Name]> }> => {
+): Aggregate<
+  ValueOfParts<Parts>,
+  Array<unknown>,
+  { readonly [Name in keyof Parts]: ResultOf<Parts[Name]> }
+> => {
   const names = Object.keys(parts)
-  const list = names.map((name) => parts[name]!) as unknown as ReadonlyArray<Aggregate<unknown, unknown, unknown>>
+  const list = names.map((name) => parts[name]!) as unknown as ReadonlyArray<
+    Aggregate<unknown, unknown, unknown>
+  >
   return {
-    state: Schema.mutable(Schema.Tuple(...list.map(({ state }) => state))) as unknown as Schema.Schema<Array<unknown>, unknown>,
+    state: Schema.mutable(Schema.Tuple(...list.map(({ state }) => state))) as unknown as Schema.Schema<
+      Array<unknown>,
+      unknown
+    >,
     initial: () => list.map(({ initial }) => initial()),
     add: (accs, value) => {
       for (let i = 0; i < list.length; i++) accs[i] = list[i]!.add(accs[i], value)
@@ -149,7 +158,9 @@ export const struct = <Parts extends Readonly<Record<string, Aggregate<never, ne
 
 /** What all of several aggregates take. */
 export type ValueOfParts<Parts> = {
-  readonly [Name in keyof Parts]: Parts[Name] extends Aggregate<infer A, infer _Acc, infer _B> ? (value: A) => void : never
+  readonly [Name in keyof Parts]: Parts[Name] extends Aggregate<infer A, infer _Acc, infer _B>
+    ? (value: A) => void
+    : never
 }[keyof Parts] extends (value: infer A) => void
   ? A
   : never

@@ -38,10 +38,15 @@ import { collect as collectSink } from "./sinks/CollectSink.js"
 import type { WatermarkStrategy } from "./Watermarks.js"
 import * as Watermarks from "./Watermarks.js"
 
+export { async } from "./operators/Async.js"
+export { dedupe } from "./operators/Dedupe.js"
 export { filter } from "./operators/Filter.js"
 export { flatMap } from "./operators/FlatMap.js"
+export { joinInterval, joinTable, joinWindow } from "./operators/Join.js"
 export { keyBy } from "./operators/KeyBy.js"
 export { map } from "./operators/Map.js"
+export { process } from "./operators/Process.js"
+export { split } from "./operators/Split.js"
 export { union } from "./operators/Union.js"
 export { aggregate, apply, reduce, window } from "./operators/Window.js"
 export type { RunOptions } from "./runtime/RunSettings.js"
@@ -198,8 +203,10 @@ const nameCodePointsMax = 200
 const prepared = (pipeline: Pipeline<unknown, unknown>, options: RunOptions) =>
   Effect.gen(function* () {
     const fault = textFault(pipeline.name, nameCodePointsMax)
-    if (fault !== undefined) return yield* invalid("name", `1 to ${nameCodePointsMax} code points; this one ${fault}`, pipeline.name)
-    if (pipeline.sinks.length === 0) return yield* invalid("pipeline", "at least one flow that ends in a sink", "none")
+    if (fault !== undefined)
+      return yield* invalid("name", `1 to ${nameCodePointsMax} code points; this one ${fault}`, pipeline.name)
+    if (pipeline.sinks.length === 0)
+      return yield* invalid("pipeline", "at least one flow that ends in a sink", "none")
     const settings = settingsOf(options)
     if ("_tag" in settings) return yield* settings
     const plan = planOf(pipeline.sinks as ReadonlyArray<Node>, settings.parallelism)

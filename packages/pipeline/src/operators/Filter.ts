@@ -22,7 +22,7 @@ export const filter: {
     options?: OperatorOptions
   ): <E, R>(flow: Flow<A, E, R>) => Flow<B, E, R>
   <A>(
-    predicate: (value: NoInfer<A>) => boolean,
+    predicate: (value: A) => boolean,
     options?: OperatorOptions
   ): <E, R>(flow: Flow<A, E, R>) => Flow<A, E, R>
 } =

@@ -17,7 +17,9 @@ import { Operator } from "../runtime/Operator.js"
  * // [1, 2, 10, 20]
  * ```
  */
-export const union = <Flows extends readonly [Flow<unknown, unknown, unknown>, ...ReadonlyArray<Flow<unknown, unknown, unknown>>]>(
+export const union = <
+  Flows extends readonly [Flow<unknown, unknown, unknown>, ...ReadonlyArray<Flow<unknown, unknown, unknown>>]
+>(
   ...flows: Flows
 ): Flow<ValueOf<Flows[number]>, ErrorOf<Flows[number]>, ContextOf<Flows[number]>> => unionOf(flows)
 
@@ -30,7 +32,10 @@ export type ContextOf<F> = F extends Flow<infer _A, infer _E, infer R> ? R : nev
 
 // ---- internal ----
 
-const unionOf = (flows: ReadonlyArray<Flow<unknown, unknown, unknown>>, options?: OperatorOptions): Flow<never, never, never> =>
+const unionOf = (
+  flows: ReadonlyArray<Flow<unknown, unknown, unknown>>,
+  options?: OperatorOptions
+): Flow<never, never, never> =>
   Flows.operator("union", flows, options, { make: (context) => new UnionOperator(context) })
 
 class UnionOperator extends Operator {

@@ -73,7 +73,11 @@ export interface WindowedFlow<K extends Key, A, E = never, R = never> {
  */
 export const window =
   <A>(window: Window, options: WindowOptions<A> = {}) =>
-  <K extends Key, E, R>(keyed: KeyedFlow<K, A, E, R>): WindowedFlow<K, A, E, R> => ({ keyed, window, options })
+  <K extends Key, E, R>(keyed: KeyedFlow<K, A, E, R>): WindowedFlow<K, A, E, R> => ({
+    keyed,
+    window,
+    options
+  })
 
 /** What is computed of a window, by an {@link Aggregate}. The result's time is the last millisecond of the window. */
 export const aggregate =
@@ -110,7 +114,11 @@ export const apply =
   <K extends Key, E, R>(windowed: WindowedFlow<K, A, E, R>): Flow<WindowResult<K, B>, E, R> =>
     windowFlow(
       windowed,
-      Aggregates.list(options.state as Schema.Schema<unknown>, options) as Aggregate<unknown, unknown, unknown>,
+      Aggregates.list(options.state as Schema.Schema<unknown>, options) as Aggregate<
+        unknown,
+        unknown,
+        unknown
+      >,
       options,
       (acc, key, window) => f(acc as ReadonlyArray<A>, { key, window })
     )
@@ -127,6 +135,7 @@ const windowFlow = <K extends Key, A, B, E, R>(
   const every = options.early?.every
   if (every !== undefined && (!Number.isSafeInteger(every) || every < 1))
     throw invalid("early.every", "a whole number from 1", every)
+  const form = StateForm.make(aggregate.state, aggregate.form)
   const plan: WindowPlan = {
     window,
     latenessMs,
@@ -137,7 +146,9 @@ const windowFlow = <K extends Key, A, B, E, R>(
     add: aggregate.add,
     merge: aggregate.merge,
     result,
-    form: StateForm.make(aggregate.state, aggregate.form)
+    forms: { accumulator: form },
+    encode: (acc) => form.encode(acc),
+    decode: (data, read) => read("accumulator", data)
   }
   return Flows.operator("window", [keyed], operatorOptions, {
     role: "keyed",

@@ -94,7 +94,9 @@ export const attempt = (run: Run): Effect.Effect<void, unknown, ActorRegistry | 
     const failed = yield* Deferred.make<never, unknown>()
     const ended = yield* Deferred.make<void>()
     let sinksLeft = sinks.length
-    let underway: { readonly id: number; readonly reports: Array<TaskReport>; readonly all: Deferred.Deferred<void> } | undefined
+    let underway:
+      | { readonly id: number; readonly reports: Array<TaskReport>; readonly all: Deferred.Deferred<void> }
+      | undefined
     const report = (report: TaskReport): void => {
       if (underway === undefined || report.checkpointId !== underway.id) return
       underway.reports.push(report)
@@ -113,7 +115,8 @@ export const attempt = (run: Run): Effect.Effect<void, unknown, ActorRegistry | 
       }
     })
     const writer = store === undefined ? undefined : new CheckpointWriter(store, settings.write)
-    const restored = store === undefined || chosen === undefined ? nothing : yield* restoreFrom(run, store, chosen, topology)
+    const restored =
+      store === undefined || chosen === undefined ? nothing : yield* restoreFrom(run, store, chosen, topology)
     if (chosen !== undefined) writer!.begin(chosen, restored.indexes)
     if (store !== undefined && chosen !== undefined) yield* commitAgain(run, store, chosen, restored, writers)
     board.writer = writer
@@ -138,9 +141,14 @@ export const attempt = (run: Run): Effect.Effect<void, unknown, ActorRegistry | 
     const sourceRefs: Array<ActorRef<SourceMessage, unknown>> = []
     for (const { id, operator, spec, task } of topology.sources) {
       const place = restored.sources.get(id) ?? { offsets: {}, newest: {} }
-      const reader = yield* spec.source.open(place.offsets, { pipeline, vnodes: { from: 0, to: vnodeCount - 1 } })
-      const self = yield* actorOf(`pipeline/${pipeline}/${task.name}`, batchesAhead, (message: SourceMessage) =>
-        SourceTask.receive(task, operator, message)
+      const reader = yield* spec.source.open(place.offsets, {
+        pipeline,
+        vnodes: { from: 0, to: vnodeCount - 1 }
+      })
+      const self = yield* actorOf(
+        `pipeline/${pipeline}/${task.name}`,
+        batchesAhead,
+        (message: SourceMessage) => SourceTask.receive(task, operator, message)
       )
       sourceRefs.push(self)
       operator.begin(reader.partitions, place, nowMs())
@@ -161,7 +169,8 @@ export const attempt = (run: Run): Effect.Effect<void, unknown, ActorRegistry | 
     const checkpoint = (savepoint: string | undefined): Effect.Effect<CheckpointStatus, unknown, never> =>
       Effect.gen(function* () {
         const beganMs = nowMs()
-        const checkpointId = store === undefined ? (++localId as CheckpointId) : yield* store.reserveId(settings.write)
+        const checkpointId =
+          store === undefined ? (++localId as CheckpointId) : yield* store.reserveId(settings.write)
         const barrier: Barrier = { checkpointId, timestampMs: beganMs }
         for (const [id, vnodes] of writer?.renewals() ?? [])
           for (const operator of topology.operators.get(id) ?? [])
@@ -185,14 +194,20 @@ export const attempt = (run: Run): Effect.Effect<void, unknown, ActorRegistry | 
         isEnded,
         Effect.raceFirst(
           Effect.as(run.asked.await, "asked" as const),
-          Effect.as(Effect.sleep(store === undefined ? Duration.infinity : Duration.millis(settings.checkpointEveryMs)), "due" as const)
+          Effect.as(
+            Effect.sleep(
+              store === undefined ? Duration.infinity : Duration.millis(settings.checkpointEveryMs)
+            ),
+            "due" as const
+          )
         )
       ),
       (what) => {
         if (what === "ended") return Effect.as(checkpoint(undefined), true)
         const request = what === "asked" ? run.requests.shift() : undefined
         if (run.requests.length === 0) run.asked.unsafeClose()
-        if (request === undefined) return what === "due" ? Effect.as(checkpoint(undefined), false) : Effect.succeed(false)
+        if (request === undefined)
+          return what === "due" ? Effect.as(checkpoint(undefined), false) : Effect.succeed(false)
         return Effect.as(
           Effect.onExit(checkpoint(request.savepoint), (exit) => Deferred.done(request.reply, exit)),
           false
@@ -249,7 +264,12 @@ const ticks = (
   )
 }
 
-const restoreFrom = (run: Run, store: CheckpointStore, manifest: CheckpointManifest, topology: Topology.Topology) => {
+const restoreFrom = (
+  run: Run,
+  store: CheckpointStore,
+  manifest: CheckpointManifest,
+  topology: Topology.Topology
+) => {
   const operators = new Map(topology.operators)
   const ofKind = (tag: "Source" | "Sink") =>
     new Set(run.plan.nodes.flatMap(({ id, node: { spec } }) => (spec._tag === tag ? [id] : [])))
@@ -279,7 +299,8 @@ const commitAgain = (
     const pending = Object.entries(manifest.sinkCommitStatuses).filter(([, { _tag }]) => _tag !== "Committed")
     if (pending.length === 0) return
     for (const [name] of pending)
-      if (staged.has(name)) yield* writers.get(name)?.commit(manifest.checkpointId, staged.get(name)) ?? Effect.void
+      if (staged.has(name))
+        yield* writers.get(name)?.commit(manifest.checkpointId, staged.get(name)) ?? Effect.void
     yield* store.updateManifest(committed(manifest), settings.write)
   })
 
@@ -308,7 +329,10 @@ const formsOf = (topology: Topology.Topology): ReadonlyMap<string, StoredForms> 
       forms.set(
         id,
         Object.fromEntries(
-          Object.entries(operator.forms).map(([name, { fingerprint, version }]) => [name, { version, fingerprint }])
+          Object.entries(operator.forms).map(([name, { fingerprint, version }]) => [
+            name,
+            { version, fingerprint }
+          ])
         )
       )
   return forms
@@ -363,7 +387,9 @@ const persist = (
     })
     const save = store.saveWithState(manifest, undefined, settings.write)
     const saved =
-      together.size === 0 ? yield* save : yield* store.shared!.transaction(Effect.zipLeft(save, commit(together)))
+      together.size === 0
+        ? yield* save
+        : yield* store.shared!.transaction(Effect.zipLeft(save, commit(together)))
     if (Object.values(saved.sinkCommitStatuses).some(({ _tag }) => _tag === "Pending")) {
       yield* store.recordCommitDecision(checkpointId, settings.write)
       yield* commit([...writers.keys()].filter((name) => !together.has(name)))
@@ -382,4 +408,3 @@ const togetherWith = (store: CheckpointStore, sinks: ReadonlyArray<Sink<unknown,
       if (database !== undefined && (yield* database) === store.shared.database) together.add(name)
     return together
   })
-

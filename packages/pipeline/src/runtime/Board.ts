@@ -55,7 +55,9 @@ export class Board {
         watermark: Number.isFinite(watermark) ? Option.some(watermark) : Option.none(),
         stateEntries: total(operators, ({ stateEntries }) => stateEntries),
         stateBytes: this.writer?.bytesOf(id) ?? 0,
-        lateRecords: total(operators, (operator) => (operator instanceof WindowOperator ? operator.lateRecords : 0))
+        lateRecords: total(operators, (operator) =>
+          operator instanceof WindowOperator ? operator.lateRecords : 0
+        )
       }
     })
     this.former = { atMs: nowMs, counts }
@@ -72,7 +74,13 @@ export class Board {
   }
 
   /** A checkpoint was made. */
-  made(checkpointId: number, beganMs: number, alignedMs: number, doneMs: number, bytesWritten: number): CheckpointStatus {
+  made(
+    checkpointId: number,
+    beganMs: number,
+    alignedMs: number,
+    doneMs: number,
+    bytesWritten: number
+  ): CheckpointStatus {
     this.checkpoints++
     this.lastCheckpoint = {
       checkpointId,

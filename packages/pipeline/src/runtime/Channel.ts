@@ -43,7 +43,8 @@ export class Entry {
   /** The least of the others: what comes by one channel may not be thought earlier than they are. */
   watermarkBut(channel: Channel): number {
     let least = Infinity
-    for (const other of this.channels) if (other !== channel && other.watermark < least) least = other.watermark
+    for (const other of this.channels)
+      if (other !== channel && other.watermark < least) least = other.watermark
     return least
   }
 }

@@ -181,7 +181,8 @@ export class CheckpointWriter {
   ): CheckpointManifest {
     const { checkpointId, timestampMs } = barrier
     const hasStaged = (sink: string): boolean =>
-      !together.has(sink) && snapshots.get(sink)?.some((staged) => staged._tag === "Plain" && staged.data !== undefined) === true
+      !together.has(sink) &&
+      snapshots.get(sink)?.some((staged) => staged._tag === "Plain" && staged.data !== undefined) === true
     const watermarks = sources.filter(({ watermark }) => watermark > -Infinity)
     return manifestOf({
       checkpointId,

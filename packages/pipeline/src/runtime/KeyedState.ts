@@ -155,7 +155,12 @@ export class KeyedState<E extends Entry> {
       if (!vnode.hasChanged) continue
       vnode.hasChanged = false
       if (vnode.list.length === 0) continue
-      vnode.snapshot = new VnodeSnapshot(number, this.stamp, vnode, this.form.encode as (entry: Entry) => unknown)
+      vnode.snapshot = new VnodeSnapshot(
+        number,
+        this.stamp,
+        vnode,
+        this.form.encode as (entry: Entry) => unknown
+      )
       taken.push(vnode.snapshot)
     }
     this.stamp++

@@ -185,7 +185,8 @@ export abstract class Operator {
     pushed.count = 0
   }
 
-  private flush(): void {
+  /** Hands on what was pushed. */
+  protected flush(): void {
     if (this.pushed.count > 0) this.flushMain()
     if (this.sides.size > 0) for (const side of this.sides.values()) side.flush()
   }

@@ -11,7 +11,8 @@ import type { OperatorContext } from "./Operator.js"
 import type { PlanEdge } from "./Plan.js"
 
 /** The share that owns a vnode, of so many. */
-export const ownerOf = (vnode: number, parallelism: number): number => Math.floor((vnode * parallelism) / vnodeCount)
+export const ownerOf = (vnode: number, parallelism: number): number =>
+  Math.floor((vnode * parallelism) / vnodeCount)
 
 /** What is to be sent by one channel. */
 class Lane {
@@ -49,7 +50,14 @@ class Lane {
     this.seal()
     const last = this.parcels.at(-1)
     if (last !== undefined && last.barrier === undefined) last.watermark = watermark
-    else this.parcels.push({ _tag: "Parcel", channel: this.channel, records: undefined, watermark, barrier: undefined })
+    else
+      this.parcels.push({
+        _tag: "Parcel",
+        channel: this.channel,
+        records: undefined,
+        watermark,
+        barrier: undefined
+      })
   }
 }
 
@@ -88,7 +96,13 @@ export class Outlet extends Operator {
   barrier(barrier: Barrier): void {
     for (const lane of this.lanes) {
       lane.seal()
-      lane.parcels.push({ _tag: "Parcel", channel: lane.channel, records: undefined, watermark: -Infinity, barrier })
+      lane.parcels.push({
+        _tag: "Parcel",
+        channel: lane.channel,
+        records: undefined,
+        watermark: -Infinity,
+        barrier
+      })
     }
   }
 

@@ -69,14 +69,19 @@ export const planOf = (sinks: ReadonlyArray<Node>, parallelism: number): Plan | 
   const edges: Array<PlanEdge> = []
   for (const node of ordered) {
     const inputs = node.inputs.map((input) => ({ ...input, from: placed.get(input.node)! }))
-    const wide = parallelismOf(node, inputs.map(({ from }) => from), parallelism)
+    const wide = parallelismOf(
+      node,
+      inputs.map(({ from }) => from),
+      parallelism
+    )
     const kinds = inputs.map(({ from }) => kindOf(from, node, wide))
     const level = Math.max(0, ...inputs.map(({ from }, i) => from.level + (kinds[i] === "direct" ? 0 : 1)))
     const to: PlanNode = { node, id: ids.get(node)!, parallelism: wide, level }
     placed.set(node, to)
     for (const [port, { from, side }] of inputs.entries()) {
       // A level may be reached by a direct way and by a longer one: then the direct one is none.
-      const kind = kinds[port] === "direct" && from.level < level ? (wide === 1 ? "gather" : "forward") : kinds[port]!
+      const kind =
+        kinds[port] === "direct" && from.level < level ? (wide === 1 ? "gather" : "forward") : kinds[port]!
       edges.push({ from, to, port, side, kind })
     }
   }
@@ -111,7 +116,8 @@ const idsOf = (nodes: ReadonlyArray<Node>): Map<Node, string> | InvalidArgument 
     const given = givenIdOf(node)
     if (given === undefined) continue
     const fault = textFault(given, idCodePointsMax)
-    if (fault !== undefined) return invalid(`id of a ${node.kind}`, `1 to ${idCodePointsMax} code points; this one ${fault}`, given)
+    if (fault !== undefined)
+      return invalid(`id of a ${node.kind}`, `1 to ${idCodePointsMax} code points; this one ${fault}`, given)
     if (taken.has(given)) return invalid(`id of a ${node.kind}`, "unique in the pipeline", given)
     taken.set(given, node.kind)
     ids.set(node, given)
@@ -142,11 +148,7 @@ const givenIdOf = ({ id, spec }: Node): string | undefined => {
   }
 }
 
-const parallelismOf = (
-  { spec }: Node,
-  inputs: ReadonlyArray<PlanNode>,
-  parallelism: number
-): number => {
+const parallelismOf = ({ spec }: Node, inputs: ReadonlyArray<PlanNode>, parallelism: number): number => {
   if (spec._tag !== "Operator" || spec.role === "effect") return 1
   if (spec.role === "keyed") return parallelism
   const first = inputs[0]?.parallelism ?? 1
@@ -155,7 +157,8 @@ const parallelismOf = (
 
 const kindOf = (from: PlanNode, to: Node, parallelism: number): PlanEdge["kind"] => {
   if (to.spec._tag === "Operator" && to.spec.role === "keyed" && parallelism > 1) return "exchange"
-  if (from.node.spec._tag === "Source" || to.spec._tag === "Sink" || from.parallelism !== parallelism) return "gather"
+  if (from.node.spec._tag === "Source" || to.spec._tag === "Sink" || from.parallelism !== parallelism)
+    return "gather"
   return to.spec._tag === "Operator" && to.spec.role === "effect" ? "gather" : "direct"
 }
 
@@ -181,6 +184,7 @@ const chancesOf = (id: string, spec: Node["spec"]): ReadonlyArray<string> => {
   if (spec._tag === "Sink") return []
   const chances: Array<string> = []
   if (!spec.source.isReplayable) chances.push(`${id}: it does not give the same records again`)
-  if (spec.watermarks.idleMs !== undefined) chances.push(`${id}: idle partitions are told by the machine's clock`)
+  if (spec.watermarks.idleMs !== undefined)
+    chances.push(`${id}: idle partitions are told by the machine's clock`)
   return chances
 }

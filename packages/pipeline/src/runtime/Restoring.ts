@@ -48,7 +48,10 @@ export const restore = (options: RestoreOptions) =>
     const incompatible = (operator: string, reason: string) =>
       new StateIncompatible({ pipeline, operator, checkpointId, reason })
     if (manifest.vnodeCount !== vnodeCountDefault)
-      return yield* incompatible("", `it has ${manifest.vnodeCount} vnodes, and there are ${vnodeCountDefault}`)
+      return yield* incompatible(
+        "",
+        `it has ${manifest.vnodeCount} vnodes, and there are ${vnodeCountDefault}`
+      )
     const indexes = new Map<string, StateIndex>()
     const places = new Map<string, SourcePlace>()
     const staged = new Map<string, unknown>()
@@ -60,15 +63,24 @@ export const restore = (options: RestoreOptions) =>
       const bytes =
         state._tag === "Inline"
           ? state.data
-          : concat(yield* Stream.runCollect(yield* sidecar(store, state.checkpointId ?? checkpointId, state)).pipe(Effect.map((all) => [...all])))
-      const data = yield* Effect.try({ try: () => unpack(bytes), catch: (cause) => incompatible(id, String(cause)) })
+          : concat(
+              yield* Stream.runCollect(yield* sidecar(store, state.checkpointId ?? checkpointId, state)).pipe(
+                Effect.map((all) => [...all])
+              )
+            )
+      const data = yield* Effect.try({
+        try: () => unpack(bytes),
+        catch: (cause) => incompatible(id, String(cause))
+      })
       if (sources.has(id)) places.set(id, data as SourcePlace)
       else if (sinks.has(id)) staged.set(id, data)
       else {
         const index = data as StateIndex
         for (const operator of instances ?? []) {
           const fault =
-            operator instanceof KeyedOperator ? operator.acceptForms(index.forms) : "it has no state of keys any more"
+            operator instanceof KeyedOperator
+              ? operator.acceptForms(index.forms)
+              : "it has no state of keys any more"
           if (fault !== undefined) return yield* incompatible(id, fault)
         }
         indexes.set(id, index)
@@ -119,16 +131,23 @@ const restoreOperator = (
         })
       const chunks = yield* sidecar(store, run.checkpointId, run)
       yield* Stream.runForEach(chunks, take)
-      if (at < run.pieces.length) return yield* incompatible(`the sidecar of checkpoint ${run.checkpointId} ends too early`)
+      if (at < run.pieces.length)
+        return yield* incompatible(`the sidecar of checkpoint ${run.checkpointId} ends too early`)
     }
     for (const operator of instances) {
-      const renewed = operator.isPresent(index.forms) ? new Set<number>() : new Set(piecesOf(index.pieces).keys())
+      const renewed = operator.isPresent(index.forms)
+        ? new Set<number>()
+        : new Set(piecesOf(index.pieces).keys())
       operator.restored(renewed)
     }
   })
 
 /** A part of a sidecar. */
-const sidecar = (store: CheckpointStore, checkpointId: number, range: { readonly offset: number; readonly length: number }) =>
+const sidecar = (
+  store: CheckpointStore,
+  checkpointId: number,
+  range: { readonly offset: number; readonly length: number }
+) =>
   Effect.flatMap(
     store.loadStateData(checkpointId, { offset: range.offset, length: range.length }),
     Option.match({
@@ -153,11 +172,20 @@ const runsOf = (pieces: ReadonlyMap<number, Piece>) => {
   }> = []
   for (const [vnode, piece] of sorted) {
     const last = runs.at(-1)
-    if (last !== undefined && last.checkpointId === piece.checkpointId && last.offset + last.length === piece.offset) {
+    if (
+      last !== undefined &&
+      last.checkpointId === piece.checkpointId &&
+      last.offset + last.length === piece.offset
+    ) {
       last.length += piece.length
       last.pieces.push([vnode, piece])
     } else {
-      runs.push({ checkpointId: piece.checkpointId, offset: piece.offset, length: piece.length, pieces: [[vnode, piece]] })
+      runs.push({
+        checkpointId: piece.checkpointId,
+        offset: piece.offset,
+        length: piece.length,
+        pieces: [[vnode, piece]]
+      })
     }
   }
   return runs

@@ -125,20 +125,27 @@ const isFinal = (cause: Cause.Cause<unknown>): boolean =>
   Cause.isInterruptedOnly(cause) ||
   Chunk.some(
     Cause.failures(cause),
-    (failure) => typeof failure === "object" && failure !== null && "_tag" in failure && finalTags.has(failure._tag)
+    (failure) =>
+      typeof failure === "object" && failure !== null && "_tag" in failure && finalTags.has(failure._tag)
   )
 
 /** What an operator threw, as the error that names the operator. */
 const causeOf = (pipeline: string, cause: Cause.Cause<unknown>): Cause.Cause<unknown> => {
   const fault = Option.map(
-    Chunk.findFirst(Cause.defects(cause), (defect): defect is OperatorFault => defect instanceof OperatorFault),
+    Chunk.findFirst(
+      Cause.defects(cause),
+      (defect): defect is OperatorFault => defect instanceof OperatorFault
+    ),
     ({ cause, operator }) => Cause.fail(new OperatorFailed({ pipeline, operator, cause }))
   )
   const taken = Option.map(
     Chunk.findFirst(
       Cause.failures(cause),
       (failure): failure is { readonly _tag: "ActorNameTaken" } =>
-        typeof failure === "object" && failure !== null && "_tag" in failure && failure._tag === "ActorNameTaken"
+        typeof failure === "object" &&
+        failure !== null &&
+        "_tag" in failure &&
+        failure._tag === "ActorNameTaken"
     ),
     () => Cause.fail(invalid("pipeline", "one that does not run in this process already", pipeline))
   )

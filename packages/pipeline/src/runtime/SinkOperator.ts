@@ -19,7 +19,8 @@ export class SinkOperator extends EffectOperator {
   }
 
   perform(records: Records): Effect.Effect<void, unknown, unknown> {
-    const values = records.values.length === records.count ? records.values : records.values.slice(0, records.count)
+    const values =
+      records.values.length === records.count ? records.values : records.values.slice(0, records.count)
     return this.writer.write(values)
   }
 

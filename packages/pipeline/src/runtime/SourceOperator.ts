@@ -62,7 +62,10 @@ export class SourceOperator extends Operator {
     const { partition: name } = batch
     let partition = this.partitions.get(name)
     if (partition === undefined)
-      this.partitions.set(name, (partition = { offset: undefined, newestMs: -Infinity, isIdle: false, lastMs: 0 }))
+      this.partitions.set(
+        name,
+        (partition = { offset: undefined, newestMs: -Infinity, isIdle: false, lastMs: 0 })
+      )
     partition.isIdle = false
     partition.lastMs = this.context.nowMs()
     if (batch.values.length > 0) this.give(batch, this.timesOf(batch), partition)
@@ -164,7 +167,14 @@ export class SourceOperator extends Operator {
     const isWhole = from === 0 && to === values.length
     const part = isWhole
       ? new Records(values as Array<unknown>, times, undefined, marks, to, true)
-      : new Records(values.slice(from, to), times.slice(from, to), undefined, marks?.slice(from, to), to - from, true)
+      : new Records(
+          values.slice(from, to),
+          times.slice(from, to),
+          undefined,
+          marks?.slice(from, to),
+          to - from,
+          true
+        )
     this.recordsIn += part.count
     this.emit(part)
   }

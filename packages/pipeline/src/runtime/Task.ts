@@ -89,7 +89,12 @@ export class Task {
       }
       entry.operator.receive(records, entry.port)
     }
-    if (barrier === undefined && this.advance(parcel) && this.send() === undefined && this.unfinished.length === 0) {
+    if (
+      barrier === undefined &&
+      this.advance(parcel) &&
+      this.send() === undefined &&
+      this.unfinished.length === 0
+    ) {
       channel.release()
       return Effect.void
     }

@@ -137,7 +137,11 @@ const outletContext = (
   unfinished: task.addUnfinished
 })
 
-const entriesFor = ({ kind }: PlanEdge, entries: ReadonlyArray<Entry>, from: number): ReadonlyArray<Entry> => {
+const entriesFor = (
+  { kind }: PlanEdge,
+  entries: ReadonlyArray<Entry>,
+  from: number
+): ReadonlyArray<Entry> => {
   switch (kind) {
     case "exchange":
       return entries

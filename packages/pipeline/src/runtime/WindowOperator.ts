@@ -8,9 +8,9 @@
 import type { Key, Records } from "../Records.js"
 import { endOfTime } from "../Records.js"
 import type { Side } from "../SideOutput.js"
-import type { StateForm } from "../StateForm.js"
 import type { TimeWindow, Window } from "../Windows.js"
 import { allTime, startOf } from "../Windows.js"
+import type { Forms } from "./KeyedOperator.js"
 import { KeyedOperator } from "./KeyedOperator.js"
 import type { Entry } from "./KeyedState.js"
 import { keysOf } from "./Operator.js"
@@ -26,10 +26,17 @@ export interface WindowPlan {
   readonly isDiscarding: boolean
   readonly late: Side | undefined
   readonly initial: () => unknown
-  readonly add: (accumulator: unknown, value: unknown) => unknown
+  readonly add: (accumulator: unknown, value: unknown, port: number) => unknown
   readonly merge: (left: unknown, right: unknown) => unknown
   readonly result: (accumulator: unknown, key: Key, window: TimeWindow) => unknown
-  readonly form: StateForm<unknown>
+  /** Several results of a window, instead of the one. */
+  readonly results?: ((accumulator: unknown, key: Key, window: TimeWindow) => Iterable<unknown>) | undefined
+  /** The forms of what accumulators are made of. */
+  readonly forms: Forms
+  /** An accumulator as plain data. */
+  readonly encode: (accumulator: unknown) => unknown
+  /** The same backwards; `read` reads a state that was kept in the form of that name. */
+  readonly decode: (data: unknown, read: (form: string, data: unknown) => unknown) => unknown
 }
 
 /** One window of one key. */
@@ -75,10 +82,12 @@ export class WindowOperator extends KeyedOperator<WindowEntry> {
     context: OperatorContext,
     private readonly plan: WindowPlan
   ) {
-    super(context, { accumulator: plan.form })
+    super(context, plan.forms)
     this.dueAfterEnd = plan.window._tag === "Session" ? 1 : 0
     this.isSimple = plan.early === 0 && plan.latenessMs === 0
   }
+
+  private readonly read = (form: string, data: unknown): unknown => this.decodeState(form, data)
 
   protected createEntry(key: Key, vnode: number): WindowEntry {
     return new WindowEntry(key, vnode)
@@ -87,7 +96,7 @@ export class WindowOperator extends KeyedOperator<WindowEntry> {
   protected encodeEntry({ cells }: WindowEntry): unknown {
     const data: Array<unknown> = []
     for (const { acc, count, end, hasFired, start } of cells)
-      data.push(start, end, count, hasFired, this.encodeState("accumulator", acc))
+      data.push(start, end, count, hasFired, this.plan.encode(acc))
     return data
   }
 
@@ -98,7 +107,7 @@ export class WindowOperator extends KeyedOperator<WindowEntry> {
         entry,
         fields[i] as number,
         fields[i + 1] as number,
-        this.decodeState("accumulator", fields[i + 4])
+        this.plan.decode(fields[i + 4], this.read)
       )
       cell.count = fields[i + 2] as number
       cell.hasFired = fields[i + 3] as boolean
@@ -107,24 +116,24 @@ export class WindowOperator extends KeyedOperator<WindowEntry> {
     }
   }
 
-  protected onRecords(records: Records): void {
+  protected onRecords(records: Records, port: number): void {
     const { window } = this.plan
     switch (window._tag) {
       case "Tumbling":
-        return this.onTumbling(records, window.sizeMs, window.offsetMs)
+        return this.onTumbling(records, port, window.sizeMs, window.offsetMs)
       case "Hopping":
-        return this.onHopping(records, window.sizeMs, window.hopMs, window.offsetMs)
+        return this.onHopping(records, port, window.sizeMs, window.hopMs, window.offsetMs)
       case "Session":
-        return this.onSession(records, window.gapMs)
+        return this.onSession(records, port, window.gapMs)
       case "Global":
-        return this.onGlobal(records, 0)
+        return this.onGlobal(records, port, 0)
       case "Count":
-        return this.onGlobal(records, window.size)
+        return this.onGlobal(records, port, window.size)
     }
   }
 
   /** Hot: 35 ns a record with 1 000 keys; the window of the record before is usually that of the next. */
-  private onTumbling(records: Records, sizeMs: number, offsetMs: number): void {
+  private onTumbling(records: Records, port: number, sizeMs: number, offsetMs: number): void {
     const { count, times, values } = records
     const keys = keysOf(records)
     const { isSimple, state } = this
@@ -151,12 +160,12 @@ export class WindowOperator extends KeyedOperator<WindowEntry> {
       const { cells } = entry
       let cell = cells.length === 0 ? undefined : cells[cells.length - 1]!
       if (cell === undefined || cell.start !== start) cell = this.cellAt(entry, start, end)
-      cell.acc = add(cell.acc, values[i])
+      cell.acc = add(cell.acc, values[i], port)
       if (!isSimple) this.afterAdd(cell)
     }
   }
 
-  private onHopping(records: Records, sizeMs: number, hopMs: number, offsetMs: number): void {
+  private onHopping(records: Records, port: number, sizeMs: number, hopMs: number, offsetMs: number): void {
     const { count, times, values } = records
     const keys = keysOf(records)
     const { isSimple, state } = this
@@ -177,7 +186,7 @@ export class WindowOperator extends KeyedOperator<WindowEntry> {
         if (time >= end || end + latenessMs <= this.watermark) continue
         entry ??= state.use(keys[i]!)
         const cell = this.cellAt(entry, start, end)
-        cell.acc = add(cell.acc, value)
+        cell.acc = add(cell.acc, value, port)
         if (!isSimple) this.afterAdd(cell)
       }
       if (entry === undefined) this.onLate(value, time)
@@ -188,7 +197,7 @@ export class WindowOperator extends KeyedOperator<WindowEntry> {
    * A record is a window of itself, which grows together with all that it touches. Late is what touches none that is
    * still there, and would itself be due and gone.
    */
-  private onSession(records: Records, gapMs: number): void {
+  private onSession(records: Records, port: number, gapMs: number): void {
     const { count, times, values } = records
     const keys = keysOf(records)
     const { isSimple, state } = this
@@ -204,7 +213,7 @@ export class WindowOperator extends KeyedOperator<WindowEntry> {
       }
       const entry = state.use(key)
       const cell = touches ? this.grow(entry, time, gapMs) : this.cellAt(entry, time, time + gapMs)
-      cell.acc = add(cell.acc, values[i])
+      cell.acc = add(cell.acc, values[i], port)
       if (!isSimple) this.afterAdd(cell)
     }
   }
@@ -232,7 +241,7 @@ export class WindowOperator extends KeyedOperator<WindowEntry> {
     return kept
   }
 
-  private onGlobal(records: Records, size: number): void {
+  private onGlobal(records: Records, port: number, size: number): void {
     const { count, times, values } = records
     const keys = keysOf(records)
     const { state } = this
@@ -240,7 +249,7 @@ export class WindowOperator extends KeyedOperator<WindowEntry> {
     for (let i = 0; i < count; i++) {
       const entry = state.use(keys[i]!)
       const cell = this.cellAt(entry, allTime.start, allTime.end)
-      cell.acc = add(cell.acc, values[i])
+      cell.acc = add(cell.acc, values[i], port)
       cell.count++
       if (size > 0 && cell.count === size) {
         this.fire(cell, "onTime", times[i]!)
@@ -316,7 +325,9 @@ export class WindowOperator extends KeyedOperator<WindowEntry> {
     if (plan.isDiscarding && cell.count === 0 && !this.isSimple) return
     const { key } = cell.entry
     const window = { start: cell.start, end: cell.end }
-    this.push({ key, window, value: plan.result(cell.acc, key, window), firing }, time)
+    if (plan.results === undefined)
+      this.push({ key, window, value: plan.result(cell.acc, key, window), firing }, time)
+    else for (const result of plan.results(cell.acc, key, window)) this.push(result, time)
     if (plan.isDiscarding) {
       cell.acc = plan.initial()
       cell.count = 0
