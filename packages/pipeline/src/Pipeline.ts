@@ -15,11 +15,16 @@
 import type { ActorRegistry } from "@millrace/core/ActorRegistry"
 import { CheckpointStorage } from "@millrace/core/CheckpointStore"
 import type { InvalidArgument } from "@millrace/core/InvalidArgument"
+import type { LeaseHeld } from "@millrace/core/LeaseHeld"
+import * as ProjectionSession from "@millrace/core/ProjectionSession"
+import { newWorkerId } from "@millrace/core/RunSettings"
+import { SubscriberStore } from "@millrace/core/SubscriberStore"
 import { invalid } from "@millrace/core/InvalidArgument"
 import type { Sink } from "@millrace/core/Sink"
 import type { Source } from "@millrace/core/Source"
 import * as Sha256 from "@millrace/core/Sha256"
 import { textFault } from "@millrace/core/Text"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { Ended, Flow } from "./Flow.js"
@@ -42,7 +47,9 @@ export { async } from "./operators/Async.js"
 export { dedupe } from "./operators/Dedupe.js"
 export { filter } from "./operators/Filter.js"
 export { flatMap } from "./operators/FlatMap.js"
-export { joinInterval, joinTable, joinWindow } from "./operators/Join.js"
+export { joinInterval } from "./operators/JoinInterval.js"
+export { joinTable } from "./operators/JoinTable.js"
+export { joinWindow } from "./operators/JoinWindow.js"
 export { keyBy } from "./operators/KeyBy.js"
 export { map } from "./operators/Map.js"
 export { process } from "./operators/Process.js"
@@ -56,6 +63,16 @@ export type { RunningPipeline } from "./runtime/Running.js"
 export interface Pipeline<out E = never, out R = never> extends Ended<E, R> {
   /** Its checkpoints are kept under it. */
   readonly name: string
+}
+
+/** How a pipeline is run under a lease. */
+export interface LeasedOptions extends Omit<RunOptions, "fence"> {
+  /** How long the lease holds without being renewed, so how long others wait for a process that died. Default: 30 seconds. */
+  readonly ttl?: Duration.DurationInput | undefined
+  /** How long to wait for a lease that is another's. Default: not at all. */
+  readonly leaseWait?: Duration.DurationInput | undefined
+  /** Default: a new one. */
+  readonly workerId?: string | undefined
 }
 
 /** How records of a source get their time. */
@@ -161,6 +178,40 @@ export const run = <E, R>(
   options: RunOptions = {}
 ): Effect.Effect<void, E | PipelineError, ActorRegistry | CheckpointStorage | R> =>
   Running.within(Effect.flatMap(start(pipeline, options), (running) => running.await))
+
+/**
+ * The same, by one process at a time: under a lease (`pipeline/<name>` of the {@link SubscriberStore}), which is kept
+ * while it runs and given back at the end. Every write to the checkpoints is fenced by it, so that a process that was
+ * frozen past its lease changes nothing any more.
+ *
+ * Fails with `LeaseHeld` (another process runs it, and did not end within `leaseWait`: try again) and `LeaseLost` (it
+ * was frozen for too long, and another may run it now: try again).
+ */
+export const runLeased = <E, R>(
+  pipeline: Pipeline<E, R>,
+  options: LeasedOptions = {}
+): Effect.Effect<
+  void,
+  E | PipelineError | LeaseHeld,
+  ActorRegistry | CheckpointStorage | SubscriberStore | R
+> => {
+  const { leaseWait = 0, ttl = "30 seconds", workerId, ...rest } = options
+  return Running.within(
+    Effect.gen(function* () {
+      const subscribers = yield* SubscriberStore
+      const keeper = yield* ProjectionSession.lease({ subscribers }, `pipeline/${pipeline.name}`, {
+        ttl: Duration.decode(ttl),
+        leaseWait: Duration.decode(leaseWait),
+        workerId: workerId ?? (yield* newWorkerId)
+      })
+      const running = yield* start(pipeline, { ...rest, fence: keeper.lease() })
+      yield* Effect.raceFirst(
+        running.await,
+        keeper.keep(() => Effect.void)
+      )
+    })
+  )
+}
 
 /**
  * All records of a flow whose input ends, without any checkpoint: for tests and small things. In the order in which

@@ -137,7 +137,7 @@ export const sqlSinks = <E>(name: string, layer: Layer.Layer<SqlClient.SqlClient
           big: 2n ** 53n + 1n,
           yes: true,
           bytes: Uint8Array.of(0, 255),
-          nothing: null
+          empty: null
         }
         yield* writer.write([row, { ...row, n: 1n, yes: false }, { ...row, text: "1", n: 2 }])
         yield* writer.commit(1, saved(yield* writer.prepare(1)))
@@ -155,6 +155,31 @@ export const sqlSinks = <E>(name: string, layer: Layer.Layer<SqlClient.SqlClient
             ["1", "9007199254740993", true, [0, 255], null]
           ]
         )
+      })
+    )
+
+    it.scoped("wide rows go in as many at a time as the database takes parameters", () =>
+      Effect.gen(function* () {
+        const sql = yield* SqlClient.SqlClient
+        const table = `wide_${++tables}`
+        const columns = Array.from({ length: 70 }, (_, at) => `c${at}`)
+        const sink = SqlSink.upsert({
+          name: "wide",
+          table,
+          key: ["c0"],
+          row: (n: number) => Object.fromEntries(columns.map((column, at) => [column, n + at])),
+          createTable: (given) =>
+            sql`CREATE TABLE IF NOT EXISTS ${sql(given)} (${sql.literal(
+              columns.map((column, at) => `${column} INTEGER${at === 0 ? " PRIMARY KEY" : ""}`).join(", ")
+            )})`
+        })
+        const writer = yield* sink.open(context)
+        yield* writer.write(Array.from({ length: 1_500 }, (_, n) => n))
+        yield* writer.commit(1, yield* writer.prepare(1))
+        const [row] = yield* sql<{ readonly rows: unknown; readonly last: unknown }>`
+          SELECT count(*) AS rows, sum(c69) AS last FROM ${sql(table)}
+        `
+        assert.deepStrictEqual([Number(row!.rows), Number(row!.last)], [1_500, 1_227_750])
       })
     )
 
@@ -184,6 +209,26 @@ export const sqlSinks = <E>(name: string, layer: Layer.Layer<SqlClient.SqlClient
         )
       })
     )
+
+    if (name === "postgres")
+      it.scoped("a table of another schema", () =>
+        Effect.gen(function* () {
+          const sql = yield* SqlClient.SqlClient
+          yield* sql`CREATE SCHEMA "An other"`
+          const sink = SqlSink.upsert({
+            name: "seen",
+            table: "seen",
+            schema: "An other",
+            key: ["id"],
+            row: (id: number) => ({ id }),
+            createTable: () => sql`CREATE TABLE "An other".seen (id INTEGER PRIMARY KEY)`
+          })
+          const writer = yield* sink.open(context)
+          yield* writer.write([1])
+          yield* writer.commit(1, yield* writer.prepare(1))
+          assert.deepStrictEqual(yield* sql`SELECT id FROM "An other".seen`, [{ id: 1 }])
+        })
+      )
 
     it.scoped("rows that the table could not take, and wrong options, are told", () =>
       Effect.gen(function* () {

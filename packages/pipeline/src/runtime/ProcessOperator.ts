@@ -4,7 +4,7 @@
  */
 import { invalid } from "@millrace/core/InvalidArgument"
 import * as Schema from "effect/Schema"
-import type { AnyState, ProcessContext, States, Timer } from "../operators/Process.js"
+import type { AnyState, ProcessContext, States, Timer } from "../ProcessContext.js"
 import type { Key, Records } from "../Records.js"
 import type { Side } from "../SideOutput.js"
 import * as StateForm from "../StateForm.js"

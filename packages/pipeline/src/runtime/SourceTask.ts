@@ -4,7 +4,7 @@
  */
 import type { ActorRef } from "@millrace/core/ActorRef"
 import type { SourceBatch } from "@millrace/core/Source"
-import * as Effect from "effect/Effect"
+import type * as Effect from "effect/Effect"
 import type { Barrier } from "./Channel.js"
 import type { SourceOperator } from "./SourceOperator.js"
 import type { Task } from "./Task.js"
