@@ -4,9 +4,11 @@ import type { InvalidArgument } from "@millrace/core/InvalidArgument"
 import type { CatchUpError, RebuildError } from "@millrace/core/ProjectionErrors"
 import { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import type { WriteError } from "@millrace/core/WriteError"
+import type { SqlSinkError } from "@millrace/sql/SqlSink"
 import type { AlertError } from "./Alerts.js"
 import type { DatasetUnreadable } from "./Dataset.js"
 import type { DataFolderUnusable, StoreNotOpened } from "./Stores.js"
+import type { WindowError } from "./Windows.js"
 
 export type FlightsError =
   | DatasetUnreadable
@@ -18,6 +20,8 @@ export type FlightsError =
   | CatchUpError
   | RebuildError
   | InvalidArgument
+  | WindowError
+  | SqlSinkError
 
 /** What happened, in one line. A handler's error does not say by itself why the handler failed. */
 export const messageOf = (error: FlightsError): string =>
@@ -43,6 +47,11 @@ export const adviceFor = (error: FlightsError): string => {
     case "LeaseHeld":
     case "LeaseLost":
       return "Another run of this program is at work on the same log. Wait until it has ended, then run again."
+    case "SqlError":
+      return "See to the database, then run again: what is committed stays, and nothing is counted twice."
+    case "OperatorMissing":
+    case "StateIncompatible":
+      return "Another edition of this program has written the checkpoints. Use another data folder or database."
     case "ProjectionOutdated":
       return "Run with --rebuild, which builds the read models anew from the log."
     case "ProjectionSuperseded":

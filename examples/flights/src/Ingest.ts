@@ -12,7 +12,7 @@
  *     │ writer 2: ATL ORD │ writer 2: LAX     │        a writer's part of a wave is one write
  *
  * Writers of one wave run side by side and the next wave starts when all are done. So every airport's stream
- * is in time order, and the log as a whole nearly is: by a wave at most, less than a day.
+ * is in time order, and the log as a whole nearly is: by a wave at most, of 26 hours.
  */
 import type { StreamAppend } from "@millrace/core/Append"
 import type { SerializationError } from "@millrace/core/EngineError"

@@ -16,18 +16,31 @@ const tableRoutes = 10
  *       "airports": [{ "airport", "flights", "averageDelayMinutes", "over60" }],
  *       "projections": [{ "name", "position", "rows" }],
  *       "routes": [{ "route", "flights", "averageDelayMinutes" }],
- *       "alerts" }
+ *       "alerts",
+ *       "hourly": { "windows", "busiest": [{ "airport", "windowStart", "flights" }] },
+ *       "sessions" }
  *
  * `events` and `streams` are those of flights; `head` is the log's, in which the alerts have positions as well.
  */
 export const jsonLine = (store: StoreName, summary: Summary): string => {
-  const { airports, alerts, events, head, projections, routes, streams } = summary
-  return JSON.stringify({ store, events, streams, head, airports, projections, routes, alerts })
+  const { airports, alerts, events, head, hourly, projections, routes, sessions, streams } = summary
+  return JSON.stringify({
+    store,
+    events,
+    streams,
+    head,
+    airports,
+    projections,
+    routes,
+    alerts,
+    hourly,
+    sessions
+  })
 }
 
 /** The busiest airports, the sum of the others, the busiest routes, and where the log stands. */
 export const table = (store: StoreName, summary: Summary): string => {
-  const { airports, alerts, events, head, routes, streams } = summary
+  const { airports, alerts, events, head, hourly, routes, sessions, streams } = summary
   const shown = airports.slice(0, tableAirports)
   const rest = airports.slice(tableAirports)
   const rows = tableOf("Airport", "Flights", "Average delay (min)", "Over 60 min late")
@@ -36,9 +49,14 @@ export const table = (store: StoreName, summary: Summary): string => {
   rows.push(rowOf(together("All", airports)))
   const busiest = tableOf("Route", "Flights", "Average delay (min)")
   for (const route of routes.slice(0, tableRoutes)) busiest.push(routeRowOf(route))
+  const hours = tableOf("Airport and hour (UTC)", "Flights")
+  for (const { airport, flights, windowStart } of hourly.busiest)
+    hours.push([`${airport} ${windowStart.slice(0, 16).replace("T", " ")}`, grouped(flights)])
   return [
     rows.toString(),
     busiest.toString(),
+    hours.toString(),
+    `${grouped(hourly.windows)} hours of airports, ${grouped(sessions)} sessions of routes`,
     `${grouped(events)} flights in ${grouped(streams)} streams, ${grouped(alerts)} alerts, head ${grouped(head)}, store ${store}`
   ].join("\n")
 }

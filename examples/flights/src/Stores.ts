@@ -3,6 +3,7 @@
  * on. A store is loaded when it is chosen, so that `--store memory` starts without any database driver.
  */
 import * as FileSystem from "@effect/platform/FileSystem"
+import type { CheckpointStorage } from "@millrace/core/CheckpointStore"
 import type { PlatformError } from "@effect/platform/Error"
 import type { EventStore } from "@millrace/core/EventStore"
 import * as Memory from "@millrace/core/Memory"
@@ -44,7 +45,7 @@ export class StoreNotOpened extends Schema.TaggedError<StoreNotOpened>()("StoreN
 }
 
 /** What the program needs of a store. */
-export type StoreServices = EventStore | SubscriberStore | ModelStore
+export type StoreServices = EventStore | SubscriberStore | ModelStore | CheckpointStorage
 
 /** The chosen store, opened, its tables in place. */
 export const layer = (

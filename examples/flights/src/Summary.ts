@@ -16,6 +16,7 @@ import { Alert } from "./Flight.js"
 import type { Standing } from "./Projecting.js"
 import * as Projections from "./Projections.js"
 import type { AirportRow, RouteRow } from "./Projections.js"
+import type { HourlySummary, WindowSummary } from "./WindowTables.js"
 
 export interface AirportSummary {
   readonly airport: string
@@ -55,11 +56,16 @@ export interface Summary {
   readonly routes: ReadonlyArray<RouteSummary>
   /** Alerts in the log. */
   readonly alerts: number
+  /** What the pipeline has computed of the flights' own time. */
+  readonly hourly: HourlySummary
+  /** Sessions of routes: times with a flight at least every 6 hours. */
+  readonly sessions: number
 }
 
 /** Reads the models, which stand at `standings`, and counts the alerts. */
 export const summarize = (
-  standings: ReadonlyArray<Standing>
+  standings: ReadonlyArray<Standing>,
+  windows: WindowSummary
 ): Effect.Effect<Summary, ModelRefused | ReadError, EventStore | ModelStore> =>
   Effect.gen(function* () {
     const store = yield* EventStore
@@ -87,7 +93,8 @@ export const summarize = (
         .map(routeOf)
         .sort((a, b) => byFlights(a, b) || byCode(a.route, b.route))
         .slice(0, routesMax),
-      alerts: yield* Stream.runCount(alerts)
+      alerts: yield* Stream.runCount(alerts),
+      ...windows
     }
   })
 

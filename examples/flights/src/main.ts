@@ -1,7 +1,8 @@
 /**
  * The flights example, end to end: 20 000 real flights are appended to an event store by concurrent writers; a
- * subscriber alerts those that were very late; two projections fold the log per airport and per route; and what
- * came of it is printed.
+ * subscriber alerts those that were very late; two projections fold the log per airport and per route; a pipeline
+ * computes over the time of the flights, per airport and hour and per route while it is busy; and what came of it is
+ * printed.
  *
  *     npm start                                     on SQLite, in .millrace/flights
  *     npm start -- --store memory --json            nothing kept, one JSON object on stdout
@@ -38,6 +39,7 @@ import * as Projecting from "./Projecting.js"
 import * as Report from "./Report.js"
 import * as Stores from "./Stores.js"
 import { summarize } from "./Summary.js"
+import * as WindowTables from "./WindowTables.js"
 
 /** The program ends with this exit code; why was said on stderr. */
 class Ended extends Data.TaggedError("Ended")<{ readonly code: number }> {}
@@ -96,7 +98,8 @@ const program = (rebuild: boolean) =>
     // Alerts come before the projections, so that these stand at the head of the log when it is printed.
     yield* alert
     if (rebuild) yield* Projecting.rebuild
-    return yield* summarize(yield* Projecting.catchUp)
+    const standings = yield* Projecting.catchUp
+    return yield* summarize(standings, yield* WindowTables.upToHead)
   })
 
 /** The store, and what runs subscribers and projections on it. */

@@ -158,8 +158,63 @@ export const expectedSummary = (store: string) => {
       { name: "flights-by-route", position: head, rows: routes.length }
     ],
     routes: routes.slice(0, 20),
-    alerts
+    alerts,
+    hourly: {
+      windows: expectedHours().length,
+      busiest: [...expectedHours()]
+        .sort((a, b) => b.flights - a.flights || order(a.airport, b.airport) || a.start - b.start)
+        .slice(0, 10)
+        .map(({ airport, flights, start }) => ({
+          airport,
+          windowStart: new Date(start).toISOString(),
+          flights
+        }))
+    },
+    sessions: expectedSessions().length
   }
+}
+
+/** Unit: milliseconds since 1970; times of the file are UTC. */
+const timeOf = ({ date }: Row): number => Date.parse(`${date.replaceAll("/", "-").replace(" ", "T")}:00Z`)
+
+const order = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0)
+
+/** Airports and hours, as one would count them by hand. */
+export const expectedHours = () => {
+  const delays = new Map<string, Array<number>>()
+  for (const row of rows()) {
+    const key = `${row.origin} ${Math.floor(timeOf(row) / 3_600_000) * 3_600_000}`
+    delays.set(key, [...(delays.get(key) ?? []), row.delay])
+  }
+  return [...delays].map(([key, list]) => ({
+    airport: key.slice(0, 3),
+    start: Number(key.slice(4)),
+    flights: list.length,
+    averageDelay: list.reduce((sum, delay) => sum + delay, 0) / list.length,
+    maxDelay: Math.max(...list)
+  }))
+}
+
+/** Routes while they are busy: a session ends when 6 hours have passed without a flight. */
+export const expectedSessions = () => {
+  const times = new Map<string, Array<number>>()
+  for (const row of rows()) {
+    const route = `${row.origin}-${row.destination}`
+    times.set(route, [...(times.get(route) ?? []), timeOf(row)])
+  }
+  const sessions: Array<{ readonly route: string; readonly start: number; end: number; flights: number }> = []
+  for (const [route, list] of times) {
+    let last: (typeof sessions)[number] | undefined
+    for (const time of list.sort((a, b) => a - b)) {
+      if (last === undefined || time > last.end) {
+        last = { route, start: time, end: time, flights: 0 }
+        sessions.push(last)
+      }
+      last.flights++
+      last.end = time + 6 * 3_600_000
+    }
+  }
+  return sessions
 }
 
 /** Flights by a key, the most first, among equals by key. */

@@ -21,6 +21,15 @@ export interface Aggregate<in A, in out Acc, out B> {
   readonly result: (accumulator: Acc) => B
 }
 
+/** Any aggregate. */
+export interface AnyAggregate {
+  readonly state: Schema.Schema.AnyNoContext
+  readonly initial: () => unknown
+  readonly add: (accumulator: never, value: never) => unknown
+  readonly merge: (left: never, right: never) => unknown
+  readonly result: (accumulator: never) => unknown
+}
+
 /** An aggregate, with its types found by the compiler. */
 export const make = <A, Acc, I, B>(options: {
   readonly state: Schema.Schema<Acc, I>
@@ -130,7 +139,7 @@ export const list = <A, I>(
  * )
  * ```
  */
-export const struct = <Parts extends Readonly<Record<string, Aggregate<never, never, unknown>>>>(
+export const struct = <Parts extends Readonly<Record<string, AnyAggregate>>>(
   parts: Parts
 ): Aggregate<
   ValueOfParts<Parts>,
@@ -157,10 +166,8 @@ export const struct = <Parts extends Readonly<Record<string, Aggregate<never, ne
 }
 
 /** What all of several aggregates take. */
-export type ValueOfParts<Parts> = {
-  readonly [Name in keyof Parts]: Parts[Name] extends Aggregate<infer A, infer _Acc, infer _B>
-    ? (value: A) => void
-    : never
+export type ValueOfParts<Parts extends Readonly<Record<string, AnyAggregate>>> = {
+  readonly [Name in keyof Parts]: (value: Parameters<Parts[Name]["add"]>[1]) => void
 }[keyof Parts] extends (value: infer A) => void
   ? A
   : never

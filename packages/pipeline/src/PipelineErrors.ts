@@ -67,6 +67,20 @@ export class SinkCannotRewind extends Schema.TaggedError<SinkCannotRewind>()("Si
   }
 }
 
+/**
+ * The input of the pipeline had ended and every window was closed; now there is more. It would be late for windows that
+ * it belongs to. Nothing of it was processed. Run it with `atEnd: "keep"` where input comes in portions; to go on from
+ * here, begin from a savepoint before the end, or under another name.
+ */
+export class InputHadEnded extends Schema.TaggedError<InputHadEnded>()("InputHadEnded", {
+  pipeline: Schema.String,
+  source: Schema.String
+}) {
+  override get message(): string {
+    return `the input had ended, and now there is more. pipeline=${this.pipeline} source=${this.source}`
+  }
+}
+
 /** There is no savepoint of this name. Nothing was processed. `CheckpointStore.list` has the names. */
 export class SavepointNotFound extends Schema.TaggedError<SavepointNotFound>()("SavepointNotFound", {
   pipeline: Schema.String,
@@ -84,6 +98,7 @@ export const PipelineError = Schema.Union(
   OperatorMissing,
   SinkCannotRewind,
   SavepointNotFound,
+  InputHadEnded,
   InvalidArgument,
   ...CheckpointStoreError.members
 )

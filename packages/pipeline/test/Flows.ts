@@ -1,4 +1,5 @@
 /** A pipeline with something of everything that has state, over records that anybody can make again. */
+import type { InvalidArgument } from "@millrace/core/InvalidArgument"
 import type { Sink } from "@millrace/core/Sink"
 import type { Source } from "@millrace/core/Source"
 import * as Aggregates from "@millrace/pipeline/Aggregates"
@@ -64,7 +65,8 @@ export const source = (all: ReadonlyArray<Reading>, { beforeBatch }: Disturbance
           // The one that is behind.
           const partition = at.even <= at.odd ? "even" : "odd"
           const values = parts[partition].slice(at[partition], at[partition] + 50)
-          if (values.length === 0 && at.even >= parts.even.length && at.odd >= parts.odd.length) return undefined
+          if (values.length === 0 && at.even >= parts.even.length && at.odd >= parts.odd.length)
+            return undefined
           at[partition] += 50
           return { values, partition, offset: String(at[partition]) }
         })
@@ -75,10 +77,10 @@ export const source = (all: ReadonlyArray<Reading>, { beforeBatch }: Disturbance
 /** Windows of all kinds, a join, and a process with timers; each result as a line of text. */
 export const pipeline = (
   all: ReadonlyArray<Reading>,
-  sink: Sink<string>,
+  sink: Sink<string, InvalidArgument>,
   disturbance: Disturbance = calm,
   name = "readings"
-): Pipeline.Pipeline => {
+): Pipeline.Pipeline<InvalidArgument> => {
   const flow = Pipeline.from(source(all, disturbance), {
     timestamp: ({ timeMs }) => timeMs,
     watermarks: Watermarks.bounded("6 seconds")
@@ -99,7 +101,9 @@ export const pipeline = (
       }),
       { id: "perMinute" }
     ),
-    Pipeline.map(({ key, value, window }) => `minute ${key} ${window.start} ${value.count} ${value.sum} ${value.mean}`)
+    Pipeline.map(
+      ({ key, value, window }) => `minute ${key} ${window.start} ${value.count} ${value.sum} ${value.mean}`
+    )
   )
   const hopping = bySensor.pipe(
     Pipeline.window(Windows.hopping("30 seconds", "10 seconds")),

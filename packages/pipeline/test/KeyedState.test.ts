@@ -29,12 +29,17 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 12, arbitrary: fc.record({ _tag: fc.constant("Add" as const), key: fc.nat(40) }) },
   { weight: 6, arbitrary: fc.record({ _tag: fc.constant("Remove" as const), key: fc.nat(40) }) },
   { weight: 1, arbitrary: fc.constant({ _tag: "Barrier" as const }) },
-  { weight: 5, arbitrary: fc.record({ _tag: fc.constant("Write" as const), max: fc.integer({ min: 1, max: 3 }) }) }
+  {
+    weight: 5,
+    arbitrary: fc.record({ _tag: fc.constant("Write" as const), max: fc.integer({ min: 1, max: 3 }) })
+  }
 )
 
 /** Keys of few vnodes, so that each has several. */
 const keyOf = (n: number): string => keys[n]!
-const keys = Array.from({ length: 100_000 }, (_, i) => `k${i}`).filter((key) => vnodeOf(key) < 4).slice(0, 41)
+const keys = Array.from({ length: 100_000 }, (_, i) => `k${i}`)
+  .filter((key) => vnodeOf(key) < 4)
+  .slice(0, 41)
 
 it("a snapshot is what the state was at the barrier, whatever changes while it is written", () => {
   fc.assert(
@@ -56,7 +61,8 @@ it("a snapshot is what the state was at the barrier, whatever changes while it i
       const finish = (): void => {
         for (const [vnode, parts] of bytes) {
           const entries = new Map<Key, number>()
-          for (const part of parts) unpackPairs(part, (key, data) => entries.set(key as Key, (data as { n: number }).n))
+          for (const part of parts)
+            unpackPairs(part, (key, data) => entries.set(key as Key, (data as { n: number }).n))
           saved.set(vnode, entries)
         }
         bytes = new Map()

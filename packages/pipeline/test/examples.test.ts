@@ -39,7 +39,7 @@ const run = (code: string): Promise<unknown> => {
   const names = Object.keys(scope)
   const example = new Function(...names, `${outputText}\nreturn example`)(
     ...Object.values(scope)
-  ) as () => Generator<Effect.YieldWrap<Effect.Effect<unknown, never, ActorRegistry.ActorRegistry>>, unknown>
+  ) as () => Generator<never, unknown, never>
   return Effect.runPromise(Effect.provide(Effect.gen(example), ActorRegistry.layer))
 }
 

@@ -20,7 +20,7 @@ import type { Flow, KeyedFlow } from "../Flow.js"
 import * as Flows from "../Flow.js"
 import type { OperatorOptions } from "../Graph.js"
 import type { Key } from "../Records.js"
-import type { SideOutput } from "../SideOutput.js"
+import type { Side, SideOutput } from "../SideOutput.js"
 import type { StateFormOptions } from "../StateForm.js"
 import * as StateForm from "../StateForm.js"
 import type { TimeWindow, Window } from "../Windows.js"
@@ -49,10 +49,10 @@ export interface WindowResult<K extends Key, out B> {
 }
 
 /** Records of a key in windows, before it is said what is computed of them. */
-export interface WindowedFlow<K extends Key, A, E = never, R = never> {
+export interface WindowedFlow<out K extends Key, out A, out E = never, out R = never> {
   readonly keyed: KeyedFlow<K, A, E, R>
   readonly window: Window
-  readonly options: WindowOptions<A>
+  readonly options: Omit<WindowOptions<never>, "late"> & { readonly late?: Side | undefined }
 }
 
 /**

@@ -37,6 +37,7 @@ import { restore } from "./Restoring.js"
 import type { Restored } from "./Restoring.js"
 import type { RunSettings } from "./RunSettings.js"
 import type { Snapshot } from "./Snapshot.js"
+import { beginning } from "./SourceOperator.js"
 import * as SourceTask from "./SourceTask.js"
 import type { SourceMessage } from "./SourceTask.js"
 import type { TaskMessage, TaskReport } from "./Task.js"
@@ -138,9 +139,16 @@ export const attempt = (run: Run): Effect.Effect<void, unknown, ActorRegistry | 
       )
       yield* Effect.forkScoped(failing(task.self.await))
     }
+    let sourcesLeft = topology.sources.length
+    const onKept =
+      settings.atEnd === "flush"
+        ? undefined
+        : () => {
+            if (--sourcesLeft === 0) Deferred.unsafeDone(ended, Effect.void)
+          }
     const sourceRefs: Array<ActorRef<SourceMessage, unknown>> = []
     for (const { id, operator, spec, task } of topology.sources) {
-      const place = restored.sources.get(id) ?? { offsets: {}, newest: {} }
+      const place = restored.sources.get(id) ?? beginning
       const reader = yield* spec.source.open(place.offsets, {
         pipeline,
         vnodes: { from: 0, to: vnodeCount - 1 }
@@ -148,7 +156,7 @@ export const attempt = (run: Run): Effect.Effect<void, unknown, ActorRegistry | 
       const self = yield* actorOf(
         `pipeline/${pipeline}/${task.name}`,
         batchesAhead,
-        (message: SourceMessage) => SourceTask.receive(task, operator, message)
+        (message: SourceMessage) => SourceTask.receive({ pipeline, task, source: operator, onKept }, message)
       )
       sourceRefs.push(self)
       operator.begin(reader.partitions, place, nowMs())

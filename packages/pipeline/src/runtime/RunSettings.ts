@@ -30,6 +30,12 @@ export interface RunOptions extends CheckpointWriteOptions {
   readonly supervision?: Schedule.Schedule<unknown, unknown> | undefined
   /** Batches under way between two tasks. Range: 1 to 1 000. Default: 4. */
   readonly channelCapacity?: number | undefined
+  /**
+   * What happens when the input has ended. `flush` (default): event time comes to its end, so that every window gives
+   * its result, and nothing can follow. `keep`: windows stay open in the last checkpoint, and a later run goes on when
+   * the sources have more: for input that comes in portions, such as the log up to its head, every night.
+   */
+  readonly atEnd?: "flush" | "keep" | undefined
   /** How long a barrier may take to come through. Range: 1 second to 1 day. Default: 10 minutes. Then it is a failure. */
   readonly alignmentTimeout?: Duration.DurationInput | undefined
 }
@@ -45,6 +51,7 @@ export interface RunSettings {
   readonly supervision: Schedule.Schedule<unknown, unknown>
   readonly channelCapacity: number
   readonly alignmentTimeoutMs: number
+  readonly atEnd: "flush" | "keep"
   readonly write: CheckpointWriteOptions
 }
 
@@ -72,6 +79,7 @@ export const settingsOf = (options: RunOptions): RunSettings | InvalidArgument =
     supervision: options.supervision ?? supervisionDefault,
     channelCapacity,
     alignmentTimeoutMs,
+    atEnd: options.atEnd ?? "flush",
     write: { fence: options.fence }
   }
 }

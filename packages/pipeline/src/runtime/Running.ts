@@ -117,6 +117,7 @@ const finalTags: ReadonlySet<unknown> = new Set([
   "OperatorMissing",
   "SinkCannotRewind",
   "SavepointNotFound",
+  "InputHadEnded",
   "InvalidArgument",
   "LeaseLost"
 ])

@@ -18,7 +18,12 @@ export interface SourcePlace {
   readonly offsets: SourceOffsets
   /** Time of the newest record by partition; without one none has come. Unit: milliseconds since 1970. */
   readonly newest: Readonly<Record<string, number>>
+  /** Whether it had ended, and event time with it. */
+  readonly hasEnded: boolean
 }
+
+/** Of a source that was never read. */
+export const beginning: SourcePlace = { offsets: {}, newest: {}, hasEnded: false }
 
 interface Partition {
   offset: string | undefined
@@ -31,6 +36,9 @@ interface Partition {
 export class SourceOperator extends Operator {
   private readonly partitions = new Map<string, Partition>()
   private readonly outOfOrdernessMs: number
+  /** Whether it had ended when the checkpoint was made that it began from. */
+  hadEnded = false
+  private hasEnded = false
 
   constructor(
     context: OperatorContext,
@@ -54,6 +62,7 @@ export class SourceOperator extends Operator {
         lastMs: nowMs
       })
     }
+    this.hadEnded = place.hasEnded
     this.tell(this.least())
   }
 
@@ -75,6 +84,7 @@ export class SourceOperator extends Operator {
 
   /** The input has ended. */
   end(): void {
+    this.hasEnded = true
     this.tell(endOfTime)
   }
 
@@ -98,7 +108,10 @@ export class SourceOperator extends Operator {
       if (offset !== undefined) offsets[name] = offset
       if (newestMs > -Infinity) newest[name] = newestMs
     }
-    return { _tag: "Plain", data: { offsets, newest } satisfies SourcePlace }
+    return {
+      _tag: "Plain",
+      data: { offsets, newest, hasEnded: this.hasEnded || this.hadEnded } satisfies SourcePlace
+    }
   }
 
   private tell(watermark: number): void {
