@@ -19,8 +19,8 @@ it("every file of the example is in the guide, as it is, and nothing else", asyn
 
 const programs = sources.filter((name) => /\/\d/.test(name))
 
-it("the guide has five programs", () => {
-  expect(programs.length).toBe(5)
+it("the guide has six programs", () => {
+  expect(programs.length).toBe(6)
 })
 
 it.each(programs)("%s prints what the guide says", async (name) => {
