@@ -17,7 +17,7 @@ export const draw = ({ edges, nodes, tasks }: Plan): string => {
     const label = [...(side === undefined ? [] : [side.name]), ...(kind === "exchange" ? ["by key"] : [])]
     const arrow = kind === "direct" ? "-->" : "==>"
     lines.push(
-      `  ${names.get(from.id)!} ${arrow}${label.length === 0 ? "" : `|${quoted(label.join(", "))}|`} ${names.get(to.id)!}`
+      `  ${names.get(from.id)!} ${arrow}${label.length === 0 ? "" : `|"${escaped(label.join(", "))}"|`} ${names.get(to.id)!}`
     )
   }
   return lines.join("\n")
@@ -27,11 +27,11 @@ export const draw = ({ edges, nodes, tasks }: Plan): string => {
 
 const box = ({ id, node: { kind }, parallelism }: PlanNode): string => {
   const times = parallelism > 1 ? ` × ${parallelism}` : ""
-  const text = quoted((kind === id ? id : `${id}<br/>${kind}`) + times)
+  const text = `"${escaped(id)}${kind === id ? "" : `<br/>${kind}`}${times}"`
   if (kind === "source") return `([${text}])`
   return kind === "sink" ? `[(${text})]` : `[${text}]`
 }
 
 /** Mermaid's own marks as entities, so that any name may stand in a box. */
-const quoted = (text: string): string =>
-  `"${text.replaceAll('"', "#quot;").replaceAll("&", "#amp;").replaceAll("\n", " ")}"`
+const escaped = (text: string): string =>
+  text.replaceAll(/[#&<>"\n]/g, (mark) => (mark === "\n" ? " " : `#${mark.codePointAt(0)!};`))
