@@ -222,7 +222,7 @@ export const collect = <A, E, R>(
   options: Pick<RunOptions, "parallelism"> = {}
 ): Effect.Effect<Array<A>, E | PipelineError, ActorRegistry | R> =>
   Effect.gen(function* () {
-    const { sink, values } = yield* collectSink<A>("collect")
+    const { sink, values } = yield* collectSink<A>("sink of Pipeline.collect")
     const pipeline = make("collect", to(sink)(flow))
     const { plan, settings } = yield* prepared(pipeline, { ...options, supervision: Running.never })
     const name = `collect-${++collected}`

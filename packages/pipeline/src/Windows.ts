@@ -100,5 +100,8 @@ const millis = (field: string, input: Duration.DurationInput): number => {
   return ms
 }
 
-const offsetOf = (input: Duration.DurationInput | undefined): number =>
-  input === undefined ? 0 : Duration.toMillis(input)
+const offsetOf = (input: Duration.DurationInput | undefined): number => {
+  const ms = input === undefined ? 0 : Duration.toMillis(input)
+  if (!Number.isSafeInteger(ms)) throw invalid("offset", "whole milliseconds", `${ms} ms`)
+  return ms
+}

@@ -6,6 +6,7 @@ import * as Flows from "../Flow.js"
 import type { OperatorOptions } from "../Graph.js"
 import type { Records } from "../Records.js"
 import { EffectOperator } from "../runtime/EffectOperator.js"
+import { faultOf } from "../runtime/Operator.js"
 import type { OperatorContext } from "../runtime/Operator.js"
 
 /** How effects are done. */
@@ -65,7 +66,12 @@ class AsyncOperator extends EffectOperator {
   }
 
   perform({ count, marks, times, values }: Records): Effect.Effect<void, unknown, unknown> {
-    const { concurrency, f } = this
+    const { concurrency } = this
+    const f = (value: unknown) =>
+      Effect.catchAllDefect(
+        Effect.suspend(() => this.f(value)),
+        (cause) => Effect.die(faultOf(this.id, cause))
+      )
     const give = (value: unknown, i: number): void => {
       if (marks !== undefined) this.mark = marks[i]!
       this.push(value, times[i]!)

@@ -26,7 +26,7 @@ export interface JoinWindowOptions<K extends Key, L, R, B, Kind extends JoinKind
     right: Kind extends "left" | "full" ? R | undefined : R,
     context: { readonly key: K; readonly window: TimeWindow }
   ) => B
-  /** How long a window is kept for late records; pairs with them come in addition. Default: 0. */
+  /** Where records go that come when all their windows are gone. Default: nowhere; they are counted in the status. */
   readonly late?: SideOutput<L | R> | undefined
 }
 

@@ -79,7 +79,8 @@ export const window =
     options
   })
 
-/** What is computed of a window, by an {@link Aggregate}. The result's time is the last millisecond of the window. */
+/** What is computed of a window, by an {@link Aggregate}. The result's time is the last millisecond of the
+ * window, of a session its end. */
 export const aggregate =
   <A, Acc, B>(aggregate: Aggregate<A, Acc, B>, options?: OperatorOptions) =>
   <K extends Key, E, R>(windowed: WindowedFlow<K, A, E, R>): Flow<WindowResult<K, B>, E, R> =>
@@ -99,7 +100,8 @@ export const reduce =
         form: options,
         initial: () => undefined,
         add: (acc, value) => (acc === undefined ? value : f(acc as A, value as A)),
-        merge: (left, right) => f(left as A, right as A),
+        merge: (left, right) =>
+          left === undefined ? right : right === undefined ? left : f(left as A, right as A),
         result: (acc) => acc
       },
       options

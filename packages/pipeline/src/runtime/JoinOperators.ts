@@ -74,7 +74,7 @@ const lookedAtMax = 10_000
 
 /** What both joins have in common: two timelines of each key, and a time at which a key is to be looked at. */
 abstract class TimelineOperator extends KeyedOperator<JoinEntry> {
-  private readonly due = new Timers<JoinEntry>()
+  protected readonly due = new Timers<JoinEntry>()
 
   constructor(context: OperatorContext, left: StateForm<unknown>, right: StateForm<unknown>) {
     super(context, { left, right })
@@ -159,9 +159,10 @@ export class IntervalJoinOperator extends TimelineOperator {
 
   protected onRecords(records: Records, port: number): void {
     const { combine, lowerMs, upperMs } = this.plan
-    const { count, times, values } = records
+    const { count, marks, times, values } = records
     const keys = keysOf(records)
     for (let i = 0; i < count; i++) {
+      if (marks !== undefined && marks[i]! >= this.due.earliest) this.catchUp(marks[i]!, port)
       const timeMs = times[i]!
       const value = values[i]
       const key = keys[i]!
@@ -214,9 +215,10 @@ export class TableJoinOperator extends TimelineOperator {
   }
 
   protected onRecords(records: Records, port: number): void {
-    const { count, times, values } = records
+    const { count, marks, times, values } = records
     const keys = keysOf(records)
     for (let i = 0; i < count; i++) {
+      if (marks !== undefined && marks[i]! >= this.due.earliest) this.catchUp(marks[i]!, port)
       const entry = this.state.use(keys[i]!)
       ;(port === 0 ? entry.left : entry.right).add(times[i]!, values[i])
       this.lookAgain(entry)

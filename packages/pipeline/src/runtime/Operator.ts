@@ -49,6 +49,10 @@ export class OperatorFault extends Error {
   }
 }
 
+/** What was thrown in an operator, with the operator that it came from first. */
+export const faultOf = (operator: string, cause: unknown): OperatorFault =>
+  cause instanceof OperatorFault ? cause : new OperatorFault(operator, cause)
+
 /** An operator at work. */
 export abstract class Operator {
   readonly id: string
@@ -134,6 +138,24 @@ export abstract class Operator {
     this.flush()
   }
 
+  /**
+   * Lets event time come to the mark of a record, between two records of a batch: with everything that it makes due,
+   * handed on, and the watermark behind it.
+   */
+  protected catchUp(mark: number, port: number): void {
+    const ports = this.portWatermarks
+    if (mark <= ports[port]!) return
+    ports[port] = mark
+    let least = mark
+    for (let i = 0; i < ports.length; i++) if (ports[i]! < least) least = ports[i]!
+    if (least <= this.watermark) return
+    this.flush()
+    this.watermark = least
+    while (!this.onWatermark(least)) this.flush()
+    this.flush()
+    this.pass(least)
+  }
+
   /** Goes on with what is due. */
   proceed(): void {
     let isDone: boolean
@@ -208,9 +230,6 @@ export const keysOf = (records: Records): ReadonlyArray<Key> => {
 }
 
 // ---- internal ----
-
-const faultOf = (operator: string, cause: unknown): OperatorFault =>
-  cause instanceof OperatorFault ? cause : new OperatorFault(operator, cause)
 
 class SideBuffer {
   readonly targets: Array<Target> = []

@@ -91,7 +91,10 @@ export const planOf = (sinks: ReadonlyArray<Node>, parallelism: number): Plan | 
     edges,
     tasks: tasksOf(nodes, edges),
     hasMarks: nodes.some(({ node: { spec } }) => spec._tag === "Operator" && spec.needsMarks),
-    chances: nodes.flatMap(({ id, node: { spec } }) => chancesOf(id, spec))
+    chances: [
+      ...nodes.flatMap(({ id, node: { spec } }) => chancesOf(id, spec)),
+      ...orderChances(nodes, edges)
+    ]
   }
 }
 
@@ -186,5 +189,37 @@ const chancesOf = (id: string, spec: Node["spec"]): ReadonlyArray<string> => {
   if (!spec.source.isReplayable) chances.push(`${id}: it does not give the same records again`)
   if (spec.watermarks.idleMs !== undefined)
     chances.push(`${id}: idle partitions are told by the machine's clock`)
+  return chances
+}
+
+/**
+ * Operators to whom the order of records matters, where that order is not the same each time: records of several
+ * sources or shares come as they come, and what an operator gives for several keys at one moment comes in another
+ * order after it was restored.
+ */
+const orderChances = (
+  nodes: ReadonlyArray<PlanNode>,
+  edges: ReadonlyArray<PlanEdge>
+): ReadonlyArray<string> => {
+  const sources = new Map<PlanNode, ReadonlySet<PlanNode>>()
+  const mixed = new Map<PlanNode, string | undefined>()
+  const chances: Array<string> = []
+  for (const node of nodes) {
+    const incoming = edges.filter(({ to }) => to === node)
+    const above = new Set(incoming.flatMap(({ from }) => [...sources.get(from)!]))
+    const { spec } = node.node
+    sources.set(node, spec._tag === "Source" ? new Set([node]) : above)
+    const reasons = incoming.flatMap(({ from, kind }) => [
+      ...(from.parallelism > 1 && kind !== "direct" && kind !== "forward"
+        ? [`of the shares of ${from.id}`]
+        : []),
+      ...(mixed.get(from) === undefined ? [] : [mixed.get(from)!])
+    ])
+    const reason = above.size > 1 ? "of several sources" : reasons[0]
+    if (spec._tag === "Operator" && spec.needsMarks && reason !== undefined)
+      chances.push(`${node.id}: the order of records ${reason} is not the same each time`)
+    const isKeyed = spec._tag === "Operator" && spec.role === "keyed"
+    mixed.set(node, reason ?? (isKeyed ? `of ${node.id}` : undefined))
+  }
   return chances
 }

@@ -56,6 +56,7 @@ interface Due {
   readonly entry: ProcessEntry
   /** None: it is time to forget the key. */
   readonly alarm: Alarm | undefined
+  readonly dueMs: number
 }
 
 /** The operator. */
@@ -135,7 +136,7 @@ export class ProcessOperator extends KeyedOperator<ProcessEntry> {
     const keys = keysOf(records)
     const { plan, processContext: context, state } = this
     for (let i = 0; i < count; i++) {
-      if (marks !== undefined && marks[i]! > this.nowMs) this.advance(marks[i]!, Infinity)
+      if (marks !== undefined) this.advance(Math.max(marks[i]!, this.nowMs), Infinity)
       const key = keys[i]!
       const entry = state.use(key)
       const timeMs = times[i]!
@@ -165,10 +166,10 @@ export class ProcessOperator extends KeyedOperator<ProcessEntry> {
 
   /** Lets event time come to a moment. False: there is more due than was asked for. */
   private advance(watermark: number, max: number): boolean {
+    this.nowMs = Math.max(this.nowMs, watermark)
     for (let fired = 0; fired < max; fired++) {
       const due = this.due.take(watermark)
       if (due === undefined) {
-        this.nowMs = Math.max(this.nowMs, watermark)
         this.mark = Math.max(this.mark, watermark)
         return true
       }
@@ -177,13 +178,20 @@ export class ProcessOperator extends KeyedOperator<ProcessEntry> {
     return this.due.earliest > watermark
   }
 
-  private fire({ alarm, entry }: Due): void {
+  private fire({ alarm, dueMs, entry }: Due): void {
     if (entry.isGone) return
     if (alarm === undefined) {
       const goneMs = entry.newestMs + this.plan.ttlMs!
-      if (goneMs > this.watermarkOf()) {
-        this.due.add(goneMs, { entry, alarm: undefined })
+      if (goneMs > dueMs) {
+        this.due.add(goneMs, { entry, alarm: undefined, dueMs: goneMs })
         return
+      }
+      // Timers of the same moment come first: they may set what is to be kept.
+      for (const { kind, timeMs } of entry.alarms?.values() ?? []) {
+        if (kind === "event" && timeMs <= goneMs) {
+          this.due.add(goneMs, { entry, alarm: undefined, dueMs: goneMs })
+          return
+        }
       }
       this.forget(entry)
       return
@@ -199,11 +207,6 @@ export class ProcessOperator extends KeyedOperator<ProcessEntry> {
         alarm.timeMs
       )
     this.leave(entry)
-  }
-
-  /** What event time has come to, while timers are being fired for it. */
-  private watermarkOf(): number {
-    return Math.max(this.nowMs, this.watermark)
   }
 
   private enter(entry: ProcessEntry, timeMs: number): void {
@@ -236,7 +239,7 @@ export class ProcessOperator extends KeyedOperator<ProcessEntry> {
   private expireAfter(entry: ProcessEntry): void {
     const { ttlMs } = this.plan
     if (ttlMs !== undefined && entry.newestMs > -Infinity)
-      this.due.add(entry.newestMs + ttlMs, { entry, alarm: undefined })
+      this.due.add(entry.newestMs + ttlMs, { entry, alarm: undefined, dueMs: entry.newestMs + ttlMs })
   }
 
   private current(): ProcessEntry {
@@ -263,10 +266,10 @@ export class ProcessOperator extends KeyedOperator<ProcessEntry> {
     entry.alarms ??= new Map()
     entry.alarms.set(name, alarm)
     if (kind === "event") {
-      this.due.add(timeMs, { entry, alarm })
+      this.due.add(timeMs, { entry, alarm, dueMs: timeMs })
       return
     }
-    this.dueByClock.add(timeMs, { entry, alarm })
+    this.dueByClock.add(timeMs, { entry, alarm, dueMs: timeMs })
     this.context.wakeAt(this.dueByClock.earliest)
   }
 

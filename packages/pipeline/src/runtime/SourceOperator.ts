@@ -9,7 +9,7 @@ import { invalid } from "@millrace/core/InvalidArgument"
 import type { SourceBatch, SourceOffsets } from "@millrace/core/Source"
 import type { SourceSpec } from "../Graph.js"
 import { endOfTime, Records } from "../Records.js"
-import { Operator } from "./Operator.js"
+import { faultOf, Operator } from "./Operator.js"
 import type { OperatorContext } from "./Operator.js"
 import type { Snapshot } from "./Snapshot.js"
 
@@ -77,7 +77,11 @@ export class SourceOperator extends Operator {
       )
     partition.isIdle = false
     partition.lastMs = this.context.nowMs()
-    if (batch.values.length > 0) this.give(batch, this.timesOf(batch), partition)
+    try {
+      if (batch.values.length > 0) this.give(batch, this.timesOf(batch), partition)
+    } catch (cause) {
+      throw faultOf(this.id, cause)
+    }
     partition.offset = batch.offset
     this.tell(this.least())
   }
@@ -97,7 +101,10 @@ export class SourceOperator extends Operator {
       partition.isIdle = nowMs - partition.lastMs >= idleMs
       if (!partition.isIdle) nextMs = Math.min(nextMs, partition.lastMs + idleMs)
     }
-    if ([...this.partitions.values()].some(({ isIdle }) => !isIdle)) this.tell(this.least())
+    const all = [...this.partitions.values()]
+    // Where all are silent none holds the others back.
+    if (all.some(({ isIdle }) => !isIdle)) this.tell(this.least())
+    else this.tell(Math.max(...all.map(({ newestMs }) => newestMs - this.outOfOrdernessMs)))
     return nextMs
   }
 
@@ -162,7 +169,7 @@ export class SourceOperator extends Operator {
           from = i
         }
       }
-      if (!(time >= -endOfTime && time < endOfTime))
+      if (typeof time !== "number" || !(time >= -endOfTime && time < endOfTime))
         throw invalid("timestamp", `milliseconds since 1970, within ${endOfTime} of it`, time)
     }
     this.emitPart(values, times, marks, from, count)
