@@ -2,6 +2,7 @@
  * The cases, their goals, and who takes part. Millrace's own contestants come from `ours.ts`; a case without one
  * still measures its peers and its limit.
  */
+import type { QueryName } from "@millrace/example-nexmark/Queries"
 import pg from "pg"
 import type { Case, Contestant, Goal } from "./contestant.js"
 import { latencyContestant } from "./latency/measure.js"
@@ -12,6 +13,9 @@ import { loadBareLog, pgStreamBare } from "./limits/pgStream.js"
 import { sqliteFold } from "./limits/sqliteFold.js"
 import { sqliteAppendHundred, sqliteAppendOne, sqliteStreamBare } from "./limits/sqlite.js"
 import { memoryContestant } from "./memory/measure.js"
+import { bareDecode, bareEncode } from "./pipelines/checkpoints.js"
+import { nexmarkByHand } from "./pipelines/nexmark.js"
+import { windowEffectStream, windowLoop, windowRxjs } from "./pipelines/windowPeers.js"
 import { emmettAppend, emmettStream } from "./peers/emmett.js"
 import { emmettConsume } from "./peers/emmettConsumer.js"
 import { emmettInline, emmettProject } from "./peers/emmettProjections.js"
@@ -39,6 +43,12 @@ export type CaseName =
   | "rebuild-four"
   | "pg-subscriber-catch-up"
   | "pg-append-to-handler"
+  | "pipeline-window"
+  | "pipeline-window-checkpoints"
+  | `nexmark-${QueryName}`
+  | "checkpoint-full"
+  | "checkpoint-incremental"
+  | "checkpoint-restore"
 
 /**
  * Millrace's own contestants of each case: usually one, `{ name: "ours", role: "ours", open }`. For
@@ -67,6 +77,16 @@ const batchLoops = (streams: number): ReadonlyArray<Contestant> => [
   pgAppendBatches({ name: "limit", role: "limit", streams, connections: 1, ahead: false }),
   pgAppendBatches({ name: "limitAhead", role: "reference", streams, connections: 1, ahead: true }),
   pgAppendBatches({ name: "limit2", role: "reference", streams, connections: 2, ahead: false })
+]
+
+/** What each of them is about. */
+const queries: ReadonlyArray<readonly [QueryName, string]> = [
+  ["q1", "bids in another currency"],
+  ["q2", "bids on some auctions"],
+  ["q3", "auctions joined with a table of people"],
+  ["q5", "the hottest auctions of the last 10 s, every 2 s"],
+  ["q7", "the highest bids of 10 s"],
+  ["q8", "people and auctions joined in windows of 10 s"]
 ]
 
 const definitions: ReadonlyArray<Case & { readonly name: CaseName }> = [
@@ -283,5 +303,63 @@ const definitions: ReadonlyArray<Case & { readonly name: CaseName }> = [
         module: new URL("./latency/bareEvent.ts", import.meta.url)
       })
     ]
+  },
+  {
+    name: "pipeline-window",
+    group: "pipeline",
+    about:
+      "Memory, 10 000 000 records (--quick: 1 000 000) mapped, filtered, and summed by 1 000 keys and minutes; Effect's streams 100 000. Limit: a plain loop over arrays of 1 000",
+    unit: "records/s",
+    callers: 1,
+    goals: [times("limit", 0.35), times("rxjs", 1.5), times("effectStream", 50)],
+    contestants: [windowRxjs, windowEffectStream, windowLoop]
+  },
+  {
+    name: "pipeline-window-checkpoints",
+    group: "pipeline",
+    about:
+      "The same six times over (--quick: thirty times), with a checkpoint into files every second, against one at the end",
+    unit: "records/s",
+    callers: 1,
+    goals: [times("without", 0.9)],
+    contestants: []
+  },
+  ...queries.map(([query, about]) => ({
+    name: `nexmark-${query}` as const,
+    group: "pipeline" as const,
+    about: `Nexmark ${query}, ${about}: 2 000 000 events in memory (--quick: 500 000). Limit: a plain loop for this query`,
+    unit: "events/s" as const,
+    callers: 1,
+    goals: [times("limit", 0.3)],
+    contestants: [nexmarkByHand(query)]
+  })),
+  {
+    name: "checkpoint-full",
+    group: "checkpoint",
+    about:
+      "A checkpoint into files of 1 000 000 keys (--quick: 200 000), all vnodes changed. Limit: msgpackr of the same map at once, write, fsync. Milliseconds: how long the event loop was held at a stretch, garbage collection apart",
+    unit: "keys/s",
+    callers: 1,
+    goals: [times("limit", 0.7), { kind: "max", atMostMs: 20 }],
+    contestants: [bareEncode]
+  },
+  {
+    name: "checkpoint-incremental",
+    group: "checkpoint",
+    about: "The same with 1 % of the vnodes changed, against all of them",
+    unit: "keys/s",
+    callers: 1,
+    goals: [times("full", 20)],
+    contestants: []
+  },
+  {
+    name: "checkpoint-restore",
+    group: "checkpoint",
+    about:
+      "A pipeline of 1 000 000 keys (--quick: 200 000) started from a checkpoint in files. Limit: the file read at once, and decoded to a map",
+    unit: "keys/s",
+    callers: 1,
+    goals: [times("limit", 0.6)],
+    contestants: [bareDecode]
   }
 ]

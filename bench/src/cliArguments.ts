@@ -20,10 +20,11 @@ export interface Selected {
 /** A wrong argument; the message says what is allowed. */
 export class ArgumentError extends Error {}
 
-export const usage = `npm run bench -- append|read|project|rebuild|subscribe [--quick] [--json] [--only NAME] [--rounds N] [--seconds S]
+export const usage = `npm run bench -- GROUP [--quick] [--json] [--only NAME] [--rounds N] [--seconds S]
 
-  append | read | project | rebuild | subscribe   which cases to measure
-  --quick         3 rounds of 0.7 s instead of 5 of 2 s, and smaller logs where memory is measured
+  GROUP           which cases to measure, one of
+                  append, read, project, rebuild, subscribe, pipeline, checkpoint
+  --quick         3 rounds of 0.7 s instead of 5 of 2 s, and less of what is in a log, in memory or in a state
   --json          the last line of stdout is one JSON object, and nothing else is on stdout
   --only NAME     one case ("pg-append-1") or one contestant ("pg-append-1/limit"); may be repeated
   --rounds N      turns of each contestant, 3 to 99
@@ -72,7 +73,15 @@ const parse = (args: ReadonlyArray<string>) => {
   }
 }
 
-const groups: ReadonlyArray<Group> = ["append", "read", "project", "rebuild", "subscribe"]
+const groups: ReadonlyArray<Group> = [
+  "append",
+  "read",
+  "project",
+  "rebuild",
+  "subscribe",
+  "pipeline",
+  "checkpoint"
+]
 
 const toGroup = (positionals: ReadonlyArray<string>): Group => {
   const [first, ...more] = positionals

@@ -50,18 +50,18 @@ export interface Outcome {
   readonly value: number
   /** Events acknowledged or read. */
   readonly events: number
-  /** One per call; empty where calls mean nothing. */
+  /** One per call, or what else the case says that it times; empty where calls mean nothing. */
   readonly latenciesMs: ReadonlyArray<number>
 }
 
-export type Group = "append" | "read" | "project" | "rebuild" | "subscribe"
+export type Group = "append" | "read" | "project" | "rebuild" | "subscribe" | "pipeline" | "checkpoint"
 
 export interface Case {
   readonly name: string
   readonly group: Group
   /** One line for the reader: what is done, and what the limit is. */
   readonly about: string
-  readonly unit: "events/s" | "steps/s" | "MB over idle" | "µs"
+  readonly unit: "events/s" | "records/s" | "keys/s" | "steps/s" | "MB over idle" | "µs"
   readonly callers: number
   readonly goals: ReadonlyArray<Goal>
   readonly contestants: ReadonlyArray<Contestant>
@@ -80,4 +80,5 @@ export type Goal =
     }
   | { readonly kind: "atMostTimesContestant"; readonly contestant: string; readonly atMost: number }
   | { readonly kind: "p99"; readonly atMostMs: number }
+  | { readonly kind: "max"; readonly atMostMs: number }
   | { readonly kind: "value"; readonly below: number }

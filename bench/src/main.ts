@@ -1,11 +1,12 @@
 /**
- * `npm run bench -- append|read|project|rebuild|subscribe`: measures Millrace, its peers and the bare limits side by side.
+ * `npm run bench -- append|read|project|rebuild|subscribe|pipeline|checkpoint`: measures Millrace, its peers and the bare limits side by side.
  *
  * stdout carries the table, or with `--json` one line; progress goes to stderr. Ends with 0 when everything was
  * measured (goals missed are printed, not punished), 1 when a measurement failed, 2 on a wrong argument.
  */
 import { cpus } from "node:os"
 import { makeCases } from "./cases.js"
+import type { Group } from "./contestant.js"
 import { ours } from "./ours.js"
 import { ArgumentError, parseBenchArguments, usage } from "./cliArguments.js"
 import type { BenchArguments } from "./cliArguments.js"
@@ -48,10 +49,13 @@ const measure = async (options: BenchArguments): Promise<ReadonlyArray<CaseRepor
 const printHeader = async (options: BenchArguments, starting: Promise<Server> | undefined): Promise<void> => {
   const server = starting === undefined ? "" : `, ${(await starting).description}`
   const machine = `${cpus().length} × ${cpus()[0]?.model.trim() ?? "unknown CPU"}, Node ${process.versions.node}${server}`
-  const moves = options.selection.every(({ benchCase }) => benchCase.group === "project")
-  const events = moves ? "" : ", 200-byte events"
+  const hasEvents = options.selection.some(({ benchCase }) => groupsOfEvents.includes(benchCase.group))
+  const events = hasEvents ? ", 200-byte events" : ""
   process.stdout.write(`${machine}\n${options.rounds} rounds of ${options.seconds} s, medians${events}\n`)
 }
+
+/** Those whose events are the harness's own. */
+const groupsOfEvents: ReadonlyArray<Group> = ["append", "read", "rebuild", "subscribe"]
 
 const main = async (): Promise<number> => {
   try {

@@ -15,6 +15,9 @@ import { driveCalls, driveEffects } from "./drive.js"
 import { inlining } from "./inlining.js"
 import { latencyContestant } from "./latency/measure.js"
 import { memoryContestant } from "./memory/measure.js"
+import { fullCheckpoints, incrementalCheckpoints, restoring } from "./pipelines/checkpoints.js"
+import { nexmark } from "./pipelines/nexmark.js"
+import { windowing, windowingWithCheckpoints } from "./pipelines/windowing.js"
 import { eventType, payload, streamName } from "./payload.js"
 import { foldingProjections } from "./projecting.js"
 import { advanceAgainstSave, manyAgainstFew } from "./projections.js"
@@ -209,5 +212,16 @@ export const ours: Ours = {
         return url
       }
     })
-  ]
+  ],
+  "pipeline-window": windowing,
+  "pipeline-window-checkpoints": windowingWithCheckpoints,
+  "nexmark-q1": nexmark("q1"),
+  "nexmark-q2": nexmark("q2"),
+  "nexmark-q3": nexmark("q3"),
+  "nexmark-q5": nexmark("q5"),
+  "nexmark-q7": nexmark("q7"),
+  "nexmark-q8": nexmark("q8"),
+  "checkpoint-full": fullCheckpoints,
+  "checkpoint-incremental": incrementalCheckpoints,
+  "checkpoint-restore": restoring
 }

@@ -132,10 +132,11 @@ const judge = (goal: Goal, result: CaseResult): GoalReport => {
         ok: measured === null ? null : measured <= goal.atMost
       }
     }
-    case "p99": {
-      const measured = ours?.latencyMs?.p99 ?? null
+    case "p99":
+    case "max": {
+      const measured = ours?.latencyMs?.[goal.kind] ?? null
       return {
-        goal: `p99 ≤ ${goal.atMostMs} ms`,
+        goal: `${goal.kind} ≤ ${goal.atMostMs} ms`,
         measured: rounded(measured),
         ok: measured === null ? null : measured <= goal.atMostMs
       }

@@ -1,12 +1,29 @@
+import { vnodeOf } from "@millrace/core/Vnode"
+import * as ActorRegistry from "@millrace/core/ActorRegistry"
+import * as Memory from "@millrace/core/Memory"
 import { Effect, Layer, ManagedRuntime } from "effect"
 import { describe, expect, it } from "vitest"
 import { makeCases } from "../src/cases.js"
-import { ArgumentError, parseBenchArguments } from "../src/cliArguments.js"
+import { ArgumentError, parseBenchArguments, usage } from "../src/cliArguments.js"
 import type { Case, Contestant, Outcome } from "../src/contestant.js"
 import { driveCalls, driveEffects } from "../src/drive.js"
 import { checkTotals, foldingSession, plainFold } from "../src/folding.js"
 import { amountSum, payload } from "../src/payload.js"
 import { ours } from "../src/ours.js"
+import { accountMap, bookingsIn, fewVnodes, firstBookings, openAccounts } from "../src/pipelines/accounts.js"
+import { longest, longestTurn } from "../src/pipelines/blocking.js"
+import {
+  batchSource,
+  check,
+  counts,
+  doubled,
+  expectedOf,
+  readings,
+  windowMs
+} from "../src/pipelines/records.js"
+import type { Reading, Readings, Seen } from "../src/pipelines/records.js"
+import { rowsByEffectStream, rowsByLoop, rowsByRxjs } from "../src/pipelines/windowPeers.js"
+import { rowsByPipeline } from "../src/pipelines/windowing.js"
 import { checkedPass } from "../src/readCheck.js"
 import { toJsonLine, toReport, toTable } from "../src/report.js"
 import { runCase } from "../src/run.js"
@@ -132,6 +149,129 @@ describe("payload", () => {
     await expect(checkedPass(async () => whole, 100)(0)).resolves.toBe(100)
     expect(() => checkedPass(() => ({ ...whole, events: 99 }), 100)(0)).toThrow(/something else/)
     expect(() => checkedPass(() => ({ ...whole, amountSum: 0 }), 100)(0)).toThrow(/something else/)
+  })
+})
+
+/** The sums as one would compute them by hand: no window is closed before all records have come. */
+const sumsOf = ({ all }: Readings): Seen => {
+  const sums = new Map<string, number>()
+  for (const reading of all) {
+    const value = doubled(reading)
+    if (!counts(value)) continue
+    const window = `${reading.key} ${Math.floor(reading.time / windowMs)}`
+    sums.set(window, (sums.get(window) ?? 0) + value)
+  }
+  return { rows: sums.size, sum: [...sums.values()].reduce((a, b) => a + b, 0) }
+}
+
+/** Two whole windows, and a third one in which some keys have no record. */
+const someReadings = readings(1_200_300)
+
+const inMemory = () => Layer.merge(Memory.layer(), ActorRegistry.layer)
+
+describe("window", () => {
+  it("what is expected of the records is what they give", () => {
+    expect(expectedOf(1_200_300)).toEqual(sumsOf(someReadings))
+    expect(expectedOf(1_200_300).rows).toBeGreaterThan(2_000)
+  })
+
+  it("the pipeline, the loop and RxJS give the same rows", async () => {
+    const expected = expectedOf(1_200_300)
+    expect(rowsByLoop(someReadings)).toEqual(expected)
+    expect(await rowsByRxjs(someReadings)).toEqual(expected)
+    const source = batchSource(someReadings.batches)
+    const seen = await Effect.runPromise(Effect.provide(rowsByPipeline("once", source), inMemory()))
+    expect(seen).toEqual(expected)
+  })
+
+  it("Effect's streams give them too", async () => {
+    expect(await rowsByEffectStream(readings(3_000))).toEqual(expectedOf(3_000))
+  })
+
+  it("records that come again come later, as many times as they are asked for", async () => {
+    const { batches } = readings(700_000)
+    const source = batchSource(batches, { passes: 2, spanMs: 70_000 })
+    const seen = await Effect.runPromise(Effect.provide(rowsByPipeline("twice", source), inMemory()))
+    expect(seen).toEqual(expectedOf(700_000, 2))
+    const reader = await Effect.runPromise(
+      Effect.scoped(
+        batchSource<Reading>([], { passes: 3 }).open({}, { pipeline: "none", vnodes: { from: 0, to: 255 } })
+      )
+    )
+    expect(await Effect.runPromise(reader.next)).toBeUndefined()
+  })
+
+  it("rows that are missing, or of another sum, are refused", () => {
+    const seen = { rows: 2, sum: 10 }
+    expect(() => check("who", { ...seen }, seen)).not.toThrow()
+    expect(() => check("who", { ...seen, rows: 1 }, seen)).toThrow(/who gave something else/)
+    expect(() => check("who", { ...seen, sum: 9 }, seen)).toThrow(/sum=9 expected rows=2 sum=10/)
+  })
+})
+
+describe("blocking", () => {
+  it("of the longest turn, what was garbage collection does not count, and none of it twice", () => {
+    expect(longest([], [[0, 5]])).toBe(0)
+    expect(longest([[0, 30]], [])).toBe(30)
+    expect(
+      longest(
+        [
+          [0, 30],
+          [40, 65]
+        ],
+        [
+          [12, 20],
+          [10, 15],
+          [29, 45]
+        ]
+      )
+    ).toBe(20)
+  })
+
+  it("a turn that holds the event loop is seen", async () => {
+    const heldMs = await longestTurn(async () => {
+      await new Promise((resolve) => setImmediate(resolve))
+      const untilMs = performance.now() + 60
+      while (performance.now() < untilMs);
+      await new Promise((resolve) => setImmediate(resolve))
+    })
+    expect(heldMs).toBeGreaterThanOrEqual(50)
+  })
+
+  it("work that fails is not measured", async () => {
+    await expect(longestTurn(() => Promise.reject(new Error("refused")))).rejects.toThrow("refused")
+  })
+})
+
+describe("accounts", () => {
+  it("one record for each vnode that is to change, and one for each key at first", () => {
+    expect(
+      bookingsIn(fewVnodes)
+        .map(({ key }) => vnodeOf(key))
+        .sort()
+    ).toEqual([0, 1, 2])
+    expect(new Set(bookingsIn(256).map(({ key }) => vnodeOf(key))).size).toBe(256)
+    expect([...accountMap(50)]).toEqual(
+      firstBookings(50).map(({ amount, key }) => [key, { events: 1, sum: amount }])
+    )
+  })
+
+  it("a pipeline of accounts has all that was booked, writes what has changed, and finds it again", async () => {
+    const runtime = ManagedRuntime.make(Memory.layer())
+    const storage = Layer.effectContext(runtime.runtimeEffect.pipe(Effect.map(({ context }) => context)))
+    const first = await openAccounts(storage)
+    await first.book(firstBookings(5_000))
+    const whole = await first.checkpoint()
+    expect(await first.size()).toBe(5_000)
+    await first.book(bookingsIn(fewVnodes))
+    const part = await first.checkpoint()
+    expect(part).toBeGreaterThan(0)
+    expect(part).toBeLessThan(whole / 20)
+    await first.close()
+    const second = await openAccounts(storage)
+    expect(await second.size()).toBe(5_000)
+    await second.close()
+    await runtime.dispose()
   })
 })
 
@@ -327,6 +467,20 @@ describe("report", () => {
     expect(toTable([report(1001)])).toContain("≤ 2 × limit")
   })
 
+  it("the longest of all calls may have a goal", () => {
+    const held: Case["goals"] = [{ kind: "max", atMostMs: 20 }]
+    const report = (max: number) => {
+      const ours = { ...result("ours", "ours", 50), latencyMs: { p50: 1, p99: 2, max } }
+      return toReport(
+        { ...fakeCase([], held), unit: "keys/s" },
+        { name: "checkpoint-full", contestants: [ours] }
+      )
+    }
+    expect(report(20).goals).toEqual([{ goal: "max ≤ 20 ms", measured: 20, ok: true }])
+    expect(report(20.5).goals[0]?.ok).toBe(false)
+    expect(toTable([report(21)])).toContain("max ≤ 20 ms")
+  })
+
   it("a goal may be another contestant's", () => {
     const both: Case["goals"] = [
       { kind: "timesContestant", contestant: "limit", atLeast: 0.65 },
@@ -376,6 +530,14 @@ describe("arguments", () => {
       "pg-subscriber-catch-up",
       "pg-append-to-handler"
     ])
+    const named = (cases: ReturnType<typeof parse>) => cases.selection.map(({ benchCase }) => benchCase.name)
+    const all = (group: string) => named(parseBenchArguments([group], makeCases(ours)))
+    expect(all("pipeline")).toEqual([
+      "pipeline-window",
+      "pipeline-window-checkpoints",
+      ...["q1", "q2", "q3", "q5", "q7", "q8"].map((query) => `nexmark-${query}`)
+    ])
+    expect(all("checkpoint")).toEqual(["checkpoint-full", "checkpoint-incremental", "checkpoint-restore"])
   })
 
   it("--quick shortens, --rounds and --seconds win over it", () => {
@@ -406,9 +568,9 @@ describe("arguments", () => {
 
   it("a wrong argument says what is allowed", () => {
     const refused: ReadonlyArray<readonly [ReadonlyArray<string>, RegExp]> = [
-      [[], /append, read, project, rebuild, subscribe/],
-      [["write"], /append, read, project, rebuild, subscribe/],
-      [["append", "read"], /append, read, project, rebuild, subscribe/],
+      [[], /append, read, project, rebuild, subscribe, pipeline, checkpoint/],
+      [["write"], /append, read, project, rebuild, subscribe, pipeline, checkpoint/],
+      [["append", "read"], /append, read, project, rebuild, subscribe, pipeline, checkpoint/],
       [["append", "--fast"], /--fast/],
       [["append", "--rounds", "2"], /3 to 99/],
       [["append", "--rounds", "3.5"], /3 to 99/],
@@ -420,6 +582,18 @@ describe("arguments", () => {
     for (const [args, message] of refused) {
       expect(() => parse(...args)).toThrow(message)
       expect(() => parse(...args)).toThrow(ArgumentError)
+    }
+  })
+
+  it("the usage names every group", () => {
+    for (const group of new Set(makeCases(ours).map((benchCase) => benchCase.group)))
+      expect(usage).toContain(group)
+  })
+
+  it("every case has a contestant of ours", () => {
+    for (const { contestants, name } of makeCases(ours)) {
+      const own = contestants.filter(({ role }) => role === "ours")
+      expect([name, ...own.map((contestant) => contestant.name)]).toEqual([name, "ours"])
     }
   })
 

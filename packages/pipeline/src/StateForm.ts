@@ -38,7 +38,8 @@ export interface StateFormOptions {
 export const make = <A, I>(schema: Schema.Schema<A, I>, options: StateFormOptions = {}): StateForm<A> => {
   const version = options.version ?? 1
   const encoded = Schema.encodedSchema(schema)
-  const isPlain = encoded.ast === schema.ast && isData(schema.ast)
+  // Refinements and brands are what they refine, once they are there.
+  const isPlain = isData(schema.ast)
   const fingerprint = String(encoded.ast)
   const encode = isPlain ? (state: A): unknown => state : Schema.encodeSync(schema)
   const decodeKnown = isPlain ? (data: unknown): A => data as A : Schema.decodeUnknownSync(schema)

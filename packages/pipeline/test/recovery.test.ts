@@ -47,10 +47,10 @@ describe("a pipeline goes on where it was", () => {
           }
           const disturbed = pipeline(all, sink, {
             beforeBatch: Effect.suspend(() =>
-              fails(1 / 60) ? Effect.die(new Error("the source fails")) : Effect.sleep("1 millis")
+              fails(1 / 25) ? Effect.die(new Error("the source fails")) : Effect.sleep("1 millis")
             ),
             onRecord: () => {
-              if (fails(1 / 4_000)) throw new Error("the operator fails")
+              if (fails(1 / 1_500)) throw new Error("the operator fails")
             }
           })
           yield* Pipeline.run(disturbed, {
@@ -62,7 +62,7 @@ describe("a pipeline goes on where it was", () => {
               Effect.suspend(() => (fails(1 / 40) ? Effect.die(new Error("the store fails")) : Effect.void))
             )
           )
-          expect(failures).toBeGreaterThan(5)
+          expect(failures).toBeGreaterThan(0)
           expect([...(yield* values)].sort()).toEqual(expected)
         })
       ).pipe(Effect.provide(layer)),

@@ -61,7 +61,7 @@ export class Channel {
   constructor(
     readonly entry: Entry,
     readonly capacity: number,
-    private readonly deliver: (parcel: Parcel) => boolean
+    private readonly deliver: (parcel: Parcel) => void
   ) {
     this.credits = capacity
     entry.channels.push(this)

@@ -84,9 +84,9 @@ export abstract class KeyedOperator<E extends Entry> extends Operator {
   }
 
   /** Takes back the entries of one vnode. Gives why it cannot. */
-  restoreVnode(bytes: Uint8Array): string | undefined {
+  restoreVnode(vnode: number, bytes: Uint8Array): string | undefined {
     try {
-      unpackPairs(bytes, (key, data) => this.state.restore(key as Key, data))
+      unpackPairs(bytes, (key, data) => this.state.restore(key as Key, data, vnode))
       return undefined
     } catch (cause) {
       return reasonOf(cause)

@@ -103,8 +103,7 @@ export class KeyedState<E extends Entry> {
   }
 
   /** A new entry. */
-  create(key: Key): E {
-    const number = vnodeOf(typeof key === "string" ? key : String(key))
+  create(key: Key, number = vnodeOf(typeof key === "string" ? key : String(key))): E {
     let vnode = this.vnodes.get(number)
     if (vnode === undefined) this.vnodes.set(number, (vnode = emptyVnode()))
     const entry = this.form.create(key, number)
@@ -176,8 +175,8 @@ export class KeyedState<E extends Entry> {
   }
 
   /** Takes over an entry of a checkpoint. It counts as unchanged until `hasChanged` is asked for. */
-  restore(key: Key, data: unknown): E {
-    const entry = this.create(key)
+  restore(key: Key, data: unknown, vnode: number): E {
+    const entry = this.create(key, vnode)
     this.form.decode(entry, data)
     return entry
   }

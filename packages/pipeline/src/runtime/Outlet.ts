@@ -49,7 +49,9 @@ class Lane {
   watermark(watermark: number): void {
     this.seal()
     const last = this.parcels.at(-1)
-    if (last !== undefined && last.barrier === undefined) last.watermark = watermark
+    // Where it matters what comes before which watermark, none is left out.
+    const fits = last !== undefined && (last.watermark === -Infinity || !this.hasMarks)
+    if (fits && last.barrier === undefined) last.watermark = watermark
     else
       this.parcels.push({
         _tag: "Parcel",
@@ -104,6 +106,13 @@ export class Outlet extends Operator {
         barrier
       })
     }
+  }
+
+  /** Parcels that wait. */
+  get unsent(): number {
+    let unsent = 0
+    for (let i = 0; i < this.lanes.length; i++) unsent += this.lanes[i]!.parcels.length
+    return unsent
   }
 
   /** Sends what there is room for. Gives the channel that has none, if there is more. */

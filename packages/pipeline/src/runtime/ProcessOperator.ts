@@ -101,9 +101,12 @@ export class ProcessOperator extends KeyedOperator<ProcessEntry> {
   }
 
   protected encodeEntry({ alarms, newestMs, states }: ProcessEntry): unknown {
+    const { names } = this
     const encoded: Record<string, unknown> = {}
-    for (const [at, name] of this.names.entries())
-      if (states[at] !== unset) encoded[name] = this.encodeState(name, states[at])
+    for (let at = 0; at < names.length; at++)
+      if (states[at] !== unset) encoded[names[at]!] = this.encodeState(names[at]!, states[at])
+    // Most keys have neither.
+    if (newestMs === -Infinity && (alarms === undefined || alarms.size === 0)) return encoded
     const timers = [...(alarms?.values() ?? [])].flatMap(({ kind, name, timeMs }) => [
       name,
       timeMs,
@@ -113,13 +116,12 @@ export class ProcessOperator extends KeyedOperator<ProcessEntry> {
   }
 
   protected decodeEntry(entry: ProcessEntry, data: unknown): void {
-    const [encoded, timers, newestMs] = data as readonly [
-      Record<string, unknown>,
-      ReadonlyArray<unknown>,
-      number
-    ]
-    for (const [at, name] of this.names.entries())
-      if (name in encoded) entry.states[at] = this.decodeState(name, encoded[name])
+    const { names } = this
+    const [encoded, timers, newestMs] = Array.isArray(data)
+      ? (data as unknown as readonly [Record<string, unknown>, ReadonlyArray<unknown>, number])
+      : ([data as Record<string, unknown>, noTimers, -Infinity] as const)
+    for (let at = 0; at < names.length; at++)
+      if (names[at]! in encoded) entry.states[at] = this.decodeState(names[at]!, encoded[names[at]!])
     entry.newestMs = newestMs
     for (let i = 0; i < timers.length; i += 3)
       this.addAlarm(
@@ -338,6 +340,8 @@ export class ProcessOperator extends KeyedOperator<ProcessEntry> {
 }
 
 // ---- internal ----
+
+const noTimers: ReadonlyArray<unknown> = []
 
 /** Timers that are handled in one turn. */
 const firedMax = 10_000

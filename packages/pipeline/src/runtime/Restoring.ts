@@ -118,7 +118,7 @@ const restoreOperator = (
             parts.push(rest.subarray(0, missing))
             rest = rest.subarray(missing)
             const owner = instances[ownerOf(vnode, instances.length)]!
-            const fault = owner.restoreVnode(concat(parts))
+            const fault = owner.restoreVnode(vnode, concat(parts))
             if (fault !== undefined) return yield* incompatible(fault)
             parts = []
             have = 0

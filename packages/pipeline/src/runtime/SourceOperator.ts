@@ -145,7 +145,11 @@ export class SourceOperator extends Operator {
       return times as Array<number>
     }
     const made = new Array<number>(values.length)
-    for (let i = 0; i < values.length; i++) made[i] = timestamp(values[i])
+    for (let i = 0; i < values.length; i++) {
+      const time = timestamp(values[i])
+      if (typeof time !== "number") throw timeFault(time)
+      made[i] = time
+    }
     return made
   }
 
@@ -161,7 +165,8 @@ export class SourceOperator extends Operator {
       const time = times[i]!
       if (marks !== undefined) marks[i] = Math.min(newest - bound, others)
       if (time > newest) newest = time
-      else if (time < newest - bound) {
+      else if (!(time >= newest - bound)) {
+        if (!(time >= -endOfTime)) throw timeFault(time)
         const watermark = Math.min(newest - bound, others)
         if (time < watermark && watermark > this.watermark) {
           this.emitPart(values, times, marks, from, i)
@@ -169,9 +174,8 @@ export class SourceOperator extends Operator {
           from = i
         }
       }
-      if (typeof time !== "number" || !(time >= -endOfTime && time < endOfTime))
-        throw invalid("timestamp", `milliseconds since 1970, within ${endOfTime} of it`, time)
     }
+    if (!(newest < endOfTime)) throw timeFault(newest)
     this.emitPart(values, times, marks, from, count)
     partition.newestMs = newest
   }
@@ -199,3 +203,8 @@ export class SourceOperator extends Operator {
     this.emit(part)
   }
 }
+
+// ---- internal ----
+
+const timeFault = (time: unknown) =>
+  invalid("timestamp", `milliseconds since 1970, within ${endOfTime} of it`, time)

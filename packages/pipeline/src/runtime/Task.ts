@@ -1,6 +1,8 @@
 /**
- * Operators that work together, as one actor. It takes a parcel at a time; what comes of it is sent on before the next
- * one is taken, so that a slow receiver slows down everything before it.
+ * Operators that work together, as one actor. It takes the parcels that have come, one after another, and sends on what
+ * comes of them; none of them counts as done with before that is sent, so that a slow receiver slows down everything
+ * before it. One message of its mailbox says that there are parcels, however many: between fast tasks a message is dearer
+ * than a parcel.
  *
  *     parcel ──▶ its channel is blocked? ──yes──▶ held back, in order
  *                   │ no
@@ -17,7 +19,8 @@
 import type { ActorRef } from "@millrace/core/ActorRef"
 import * as EventLoop from "@millrace/core/EventLoop"
 import * as Effect from "effect/Effect"
-import type { Barrier, Channel, Parcel } from "./Channel.js"
+import { Records } from "../Records.js"
+import type { Barrier, Channel, Entry, Parcel } from "./Channel.js"
 import { EffectOperator } from "./EffectOperator.js"
 import type { Operator } from "./Operator.js"
 import type { Outlet } from "./Outlet.js"
@@ -31,7 +34,12 @@ export interface TaskReport {
 }
 
 /** What an actor of a task takes. */
-export type TaskMessage = Parcel | { readonly _tag: "Tick" }
+export type TaskMessage = { readonly _tag: "Work" } | { readonly _tag: "Tick" }
+
+/** Parcels that may wait to be sent before the next one is taken. */
+const unsentMax = 16
+
+const workMessage: TaskMessage = { _tag: "Work" }
 
 /** The operators of one subtask, at work. */
 export class Task {
@@ -40,6 +48,12 @@ export class Task {
   readonly channels: Array<Channel> = []
   private readonly unfinished: Array<Operator> = []
   private readonly held: Array<Parcel> = []
+  /** What has come. As much as the channels hold, at most. */
+  private inbox: Array<Parcel> = []
+  private at = 0
+  private isSignalled = false
+  /** Channels of parcels that are done with, but for what is still to be sent. */
+  private done: Array<Channel> = []
   private blocked = 0
   private wakeAtMs = Infinity
   self: ActorRef<TaskMessage, unknown> | undefined = undefined
@@ -65,59 +79,76 @@ export class Task {
     return this.wakeAtMs
   }
 
-  receive(message: TaskMessage): Effect.Effect<void, unknown, unknown> {
-    if (message._tag === "Tick") return this.tick()
-    if (message.channel.isBlocked) {
-      this.held.push(message)
-      return Effect.void
-    }
-    return this.handle(message)
+  /** For channels: a parcel has come. */
+  readonly deliver = (parcel: Parcel): void => {
+    this.inbox.push(parcel)
+    if (this.isSignalled) return
+    this.isSignalled = true
+    this.self!.unsafeTell(workMessage)
   }
 
-  /** Hot: once a parcel; no effect but this one where everything can be sent at once. */
-  private handle(parcel: Parcel): Effect.Effect<void, unknown, unknown> {
-    const { barrier, channel, records } = parcel
-    const { entry } = channel
-    if (records !== undefined) {
-      if (entry.channels.length > 1 && records.marks !== undefined) {
-        const others = entry.watermarkBut(channel)
-        records.marks = records.marks.map((mark) => Math.min(mark, others))
+  receive(message: TaskMessage): Effect.Effect<void, unknown, unknown> {
+    return message._tag === "Tick" ? this.tick() : this.work()
+  }
+
+  /** Hot: takes what has come; no effect but one where everything can be sent at once. */
+  private work(): Effect.Effect<void, unknown, unknown> {
+    while (this.at < this.inbox.length) {
+      const parcel = this.inbox[this.at++]!
+      if (parcel.channel.isBlocked) {
+        this.held.push(parcel)
+        continue
       }
+      const rest = this.handle(parcel)
+      if (rest !== undefined) return Effect.flatMap(rest, () => this.work())
+    }
+    this.inbox = []
+    this.at = 0
+    this.isSignalled = false
+    return this.isSettled() ? Effect.void : this.settled
+  }
+
+  /** Undefined: there is nothing to wait for. */
+  private handle(parcel: Parcel): Effect.Effect<void, unknown, unknown> | undefined {
+    const { barrier, channel } = parcel
+    const { entry } = channel
+    if (parcel.records !== undefined) {
+      const records = seen(parcel.records, entry, channel)
       if (entry.operator instanceof EffectOperator) {
         entry.operator.recordsIn += records.count
-        return Effect.flatMap(entry.operator.perform(records), () => this.after(parcel))
+        return Effect.flatMap(entry.operator.perform(records), () => {
+          this.advance(parcel)
+          return this.after(parcel)
+        })
       }
       entry.operator.receive(records, entry.port)
     }
-    if (
-      barrier === undefined &&
-      this.advance(parcel) &&
-      this.send() === undefined &&
-      this.unfinished.length === 0
-    ) {
-      channel.release()
-      return Effect.void
-    }
-    return this.after(parcel)
+    this.advance(parcel)
+    this.done.push(channel)
+    if (barrier !== undefined || this.unfinished.length > 0 || this.unsent > unsentMax)
+      return this.after(parcel, true)
+    return undefined
   }
 
-  /** What follows the records of a parcel. */
-  private after(parcel: Parcel): Effect.Effect<void, unknown, unknown> {
-    return Effect.suspend(() => {
-      this.advance(parcel)
-      return Effect.flatMap(this.settled, () => {
-        parcel.channel.release()
-        return parcel.barrier === undefined ? Effect.void : this.align(parcel.channel, parcel.barrier)
-      })
-    })
+  private after(parcel: Parcel, isCounted = false): Effect.Effect<void, unknown, unknown> {
+    if (!isCounted) this.done.push(parcel.channel)
+    const { barrier, channel } = parcel
+    return barrier === undefined
+      ? this.settled
+      : Effect.flatMap(this.settled, () => this.align(channel, barrier))
   }
 
-  private advance({ channel, watermark }: Parcel): boolean {
-    if (watermark <= channel.watermark) return true
+  private advance({ channel, watermark }: Parcel): void {
+    if (watermark <= channel.watermark) return
     channel.watermark = watermark
     const { entry } = channel
     entry.operator.receiveWatermark(entry.watermark, entry.port)
-    return true
+  }
+
+  private get unsent(): number {
+    let unsent = 0
+    for (let i = 0; i < this.outlets.length; i++) unsent += this.outlets[i]!.unsent
+    return unsent
   }
 
   private send(): Channel | undefined {
@@ -126,12 +157,29 @@ export class Task {
     return full
   }
 
+  /** Sends what can be sent; true when nothing is left to do. */
+  private isSettled(): boolean {
+    if (this.send() !== undefined || this.unfinished.length > 0) return false
+    this.release()
+    return true
+  }
+
+  private release(): void {
+    const { done } = this
+    if (done.length === 0) return
+    this.done = []
+    for (let i = 0; i < done.length; i++) done[i]!.release()
+  }
+
   /** Everything that is due is done, and everything that came of it is sent. */
   readonly settled: Effect.Effect<void> = Effect.suspend(() => {
     const full = this.send()
     if (full !== undefined) return Effect.flatMap(full.room, () => this.settled)
     const next = this.unfinished.shift()
-    if (next === undefined) return Effect.void
+    if (next === undefined) {
+      this.release()
+      return Effect.void
+    }
     return Effect.flatMap(EventLoop.giveWay, () => {
       next.proceed()
       return this.settled
@@ -146,8 +194,9 @@ export class Task {
       yield* this.mark(barrier)
       this.blocked = 0
       for (const each of this.channels) each.isBlocked = false
-      const held = this.held.splice(0)
-      for (const parcel of held) yield* this.receive(parcel)
+      // Before what has come since, of which they are the front.
+      this.inbox = [...this.held.splice(0), ...this.inbox.slice(this.at)]
+      this.at = 0
     })
   }
 
@@ -175,4 +224,14 @@ export class Task {
       return this.settled
     })
   }
+}
+
+// ---- internal ----
+
+/** Records as the receiver of several channels sees them: no mark is past what has come by the others. */
+const seen = (records: Records, entry: Entry, channel: Channel): Records => {
+  if (entry.channels.length === 1 || records.marks === undefined) return records
+  const others = entry.watermarkBut(channel)
+  const marks = records.marks.map((mark) => Math.min(mark, others))
+  return new Records(records.values, records.times, records.keys, marks, records.count, records.isLasting)
 }

@@ -90,7 +90,7 @@ export const make = (options: TopologyOptions): Topology => {
       from.connect({ operator: outlet, port: 0 }, edge.side)
       for (const entry of entriesFor(edge, entries, i)) {
         const receiver = taskOf.get(entry.operator)!
-        const channel = new Channel(entry, channelCapacity, (parcel) => receiver.self!.unsafeTell(parcel))
+        const channel = new Channel(entry, channelCapacity, receiver.deliver)
         receiver.channels.push(channel)
         outlet.addChannel(channel)
         channels.set(edge.to.id, [...(channels.get(edge.to.id) ?? []), channel])

@@ -39,6 +39,14 @@ export interface WindowPlan {
   readonly decode: (data: unknown, read: (form: string, data: unknown) => unknown) => unknown
 }
 
+/** A window of the grid, the same object for all keys: told apart faster than by its start. */
+class Slot {
+  constructor(
+    readonly start: number,
+    readonly end: number
+  ) {}
+}
+
 /** One window of one key. */
 class Cell {
   /** Records since the accumulator began. */
@@ -47,6 +55,7 @@ class Cell {
   total = 0
   hasFired = false
   isGone = false
+  slot: Slot | undefined = undefined
 
   constructor(
     readonly entry: WindowEntry,
@@ -61,6 +70,8 @@ class WindowEntry implements Entry {
   stamp = 0
   /** By start, ascending. */
   cells: Array<Cell> = []
+  /** The one that had the last record. */
+  last: Cell | undefined = undefined
 
   constructor(
     readonly key: Key,
@@ -76,6 +87,7 @@ export class WindowOperator extends KeyedOperator<WindowEntry> {
   /** Records that came when all their windows were gone. */
   lateRecords = 0
   private readonly timers = new Timers<Cell>()
+  private readonly slots = new Map<number, Slot>()
   /** A session takes what comes at its very end, so that it is due only after that. */
   private readonly dueAfterEnd: number
   private readonly isSimple: boolean
@@ -144,6 +156,7 @@ export class WindowOperator extends KeyedOperator<WindowEntry> {
     const { entries, stamp } = state
     let start = 0
     let end = 0
+    let slot = noSlot
     let isLate = false
     for (let i = 0; i < count; i++) {
       const time = times[i]!
@@ -154,6 +167,7 @@ export class WindowOperator extends KeyedOperator<WindowEntry> {
       if (time < start || time >= end) {
         start = startOf(time, sizeMs, offsetMs)
         end = start + sizeMs
+        slot = this.slotAt(start, end)
         isLate = end + latenessMs <= this.watermark
       }
       if (isLate) {
@@ -164,9 +178,12 @@ export class WindowOperator extends KeyedOperator<WindowEntry> {
       let entry = entries.get(key)
       if (entry === undefined) entry = state.create(key)
       else if (entry.stamp !== stamp) state.touch(entry)
-      const { cells } = entry
-      let cell = cells.length === 0 ? undefined : cells[cells.length - 1]!
-      if (cell === undefined || cell.start !== start) cell = this.cellAt(entry, start, end)
+      let cell = entry.last
+      if (cell === undefined || cell.slot !== slot) {
+        cell = this.cellAt(entry, start, end)
+        cell.slot = slot
+        entry.last = cell
+      }
       cell.acc = add(cell.acc, values[i], port)
       if (!isSimple) this.afterAdd(cell)
     }
@@ -215,7 +232,7 @@ export class WindowOperator extends KeyedOperator<WindowEntry> {
       const key = keys[i]!
       if (marks !== undefined && marks[i]! >= this.timers.earliest) this.catchUp(marks[i]!, port)
       const existing = state.entries.get(key)
-      const touches = existing?.cells.some((cell) => time <= cell.end && time + gapMs >= cell.start) === true
+      const touches = existing !== undefined && touchesAny(existing.cells, time, gapMs)
       if (!touches && time + gapMs + this.dueAfterEnd + latenessMs <= this.watermark) {
         this.onLate(values[i], time)
         continue
@@ -266,6 +283,16 @@ export class WindowOperator extends KeyedOperator<WindowEntry> {
         this.forget(cell)
       } else if (early > 0 && cell.count % early === 0) this.fire(cell, "early", times[i]!)
     }
+  }
+
+  private slotAt(start: number, end: number): Slot {
+    const known = this.slots.get(start)
+    if (known !== undefined) return known
+    // One that is made anew meets no cell, and a look by the start finds it.
+    if (this.slots.size >= slotsMax) this.slots.clear()
+    const slot = new Slot(start, end)
+    this.slots.set(start, slot)
+    return slot
   }
 
   private onLate(value: unknown, time: number): void {
@@ -348,9 +375,24 @@ export class WindowOperator extends KeyedOperator<WindowEntry> {
   private forget(cell: Cell): void {
     const { entry } = cell
     cell.isGone = true
+    if (entry.last === cell) entry.last = undefined
     if (entry.cells.length === 1) {
       entry.cells = []
       this.state.remove(entry)
     } else entry.cells.splice(entry.cells.indexOf(cell), 1)
   }
+}
+
+// ---- internal ----
+
+const noSlot = new Slot(0, 0)
+
+/** Windows of the grid that are remembered. */
+const slotsMax = 1_024
+
+/** Whether a record is within the gap of any session. */
+const touchesAny = (cells: ReadonlyArray<Cell>, time: number, gapMs: number): boolean => {
+  for (let i = cells.length - 1; i >= 0; i--)
+    if (time <= cells[i]!.end && time + gapMs >= cells[i]!.start) return true
+  return false
 }

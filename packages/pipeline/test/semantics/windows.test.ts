@@ -188,6 +188,7 @@ describe("windows", () => {
       )
       expect(values.reduce((a, b) => a + b, 0)).toBe(keys + 1)
       expect(values).toHaveLength(20_001)
-      expect(seen.at(-1)).toBe(10)
+      // Between shares there is no order.
+      if (parallelism === 1) expect(seen.at(-1)).toBe(10)
     })
 })
