@@ -15,7 +15,7 @@ import { newPlace, stateOf, storageAt } from "./Places.js"
 import type { PlaceAddress } from "./Places.js"
 import type { SavingArgument, SavingLine } from "./programs/saving.js"
 
-const killsCount = sized(2, 30)
+const killsCount = sized(1, 30)
 const program = new URL("./programs/saving.ts", import.meta.url)
 
 const steps = ["sidecar", "manifest", "pointer", "decision", "update"] as const
@@ -50,8 +50,8 @@ for (const kind of ["files", "sqlite", "postgres", "s3"] as const) {
             let found = 0
             // The gate has its share of the steps, another one in each run.
             const first = chance.int(0, windows.length - 1)
-            const attacks = Array.from({ length: sized(3, windows.length) + killsCount }, (_, n) =>
-              n < sized(3, windows.length)
+            const attacks = Array.from({ length: sized(2, windows.length) + killsCount }, (_, n) =>
+              n < sized(2, windows.length)
                 ? { ...windows[(first + 3 * n) % windows.length]!, checkpoint: chance.int(0, 4) }
                 : undefined
             )

@@ -21,7 +21,7 @@ import { freezeBetween, newStore, storeLayer } from "./Stores.js"
 const program = new URL("./programs/alerting.ts", import.meta.url)
 
 const eventsCount = sized(4_000, 20_000)
-const killsCount = sized(4, 50)
+const killsCount = sized(2, 50)
 const streamsCount = 20
 const testMs = sized(180_000, 900_000)
 

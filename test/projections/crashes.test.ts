@@ -14,7 +14,7 @@ import { numberOf } from "./Projections.js"
 
 const program = new URL("./programs/projecting.ts", import.meta.url)
 const eventsCount = sized(2_000, 20_000)
-const killsCount = sized(4, 50)
+const killsCount = sized(2, 50)
 const testMs = sized(180_000, 1_800_000)
 
 for (const kind of ["postgres", "sqlite"] as const) {

@@ -19,7 +19,7 @@ const appending = new URL("./programs/appending.ts", import.meta.url)
 const rebuilding = new URL("./programs/rebuilding.ts", import.meta.url)
 
 const eventsCount = sized(1_000, 10_000)
-const killsCount = sized(3, 20)
+const killsCount = sized(2, 20)
 const testMs = sized(180_000, 1_800_000)
 
 for (const kind of ["postgres", "sqlite"] as const) {

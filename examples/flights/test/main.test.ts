@@ -115,7 +115,7 @@ describe("flights / on SQLite", () => {
   )
 
   const seed = 20010101
-  const killsCount = sized(3, 6)
+  const killsCount = sized(2, 6)
   it.scopedLive(
     `killed at any of ${killsCount} moments and run again, it ends as if undisturbed (seed ${seed})`,
     () =>

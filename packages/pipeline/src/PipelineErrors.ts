@@ -81,6 +81,21 @@ export class InputHadEnded extends Schema.TaggedError<InputHadEnded>()("InputHad
   }
 }
 
+/**
+ * A barrier did not come through in time: something has stood still for so long, a sink, an effect, or an operator that
+ * was paused. The pipeline went back to its last checkpoint as often as its supervision allows. See what waits by the
+ * queue depths of the status, or allow more by `alignmentTimeout`.
+ */
+export class BarrierLost extends Schema.TaggedError<BarrierLost>()("BarrierLost", {
+  pipeline: Schema.String,
+  checkpointId: Schema.Number,
+  timeoutMs: Schema.Number
+}) {
+  override get message(): string {
+    return `a barrier did not come through in time. pipeline=${this.pipeline} checkpointId=${this.checkpointId} timeoutMs=${this.timeoutMs}`
+  }
+}
+
 /** There is no savepoint of this name. Nothing was processed. `CheckpointStore.list` has the names. */
 export class SavepointNotFound extends Schema.TaggedError<SavepointNotFound>()("SavepointNotFound", {
   pipeline: Schema.String,
@@ -99,6 +114,7 @@ export const PipelineError = Schema.Union(
   SinkCannotRewind,
   SavepointNotFound,
   InputHadEnded,
+  BarrierLost,
   InvalidArgument,
   ...CheckpointStoreError.members
 )

@@ -203,6 +203,72 @@ describe("a pipeline that runs", () => {
     }).pipe(Effect.scoped, Effect.provide(layer))
   )
 
+  it.live(
+    "a sink that stands still for long, while the clock goes on, holds up everything and loses nothing",
+    () =>
+      Effect.gen(function* () {
+        const { push, source } = pushed()
+        const { sink, values } = yield* collect<number>("out")
+        let stands = true
+        const flow = Pipeline.from(source, {
+          watermarks: Watermarks.idleAfter("20 millis")(Watermarks.monotonic)
+        }).pipe(
+          Pipeline.keyBy((): Key => "all"),
+          Pipeline.process({
+            usesClock: true,
+            onRecord: (n: number, { timers }) => {
+              timers.atClock("soon", Date.now() + 1)
+              return [n]
+            }
+          }),
+          Pipeline.async((n) =>
+            Effect.as(Effect.repeat(Effect.sleep("5 millis"), { while: () => stands }), n)
+          )
+        )
+        const pipeline = Pipeline.make("standing", Pipeline.to(sink)(flow))
+        yield* Pipeline.start(pipeline, { checkpointEvery: "10 millis", channelCapacity: 1 })
+        for (let n = 0; n < 20; n++) yield* push("a", n)
+        // Many more ticks than a mailbox holds.
+        yield* Effect.sleep("800 millis")
+        stands = false
+        yield* until(Effect.map(values, (all) => all.length === 20))
+        yield* push("a", 20)
+        yield* until(Effect.map(values, (all) => all.length === 21))
+        expect(yield* values).toEqual(Array.from({ length: 21 }, (_, n) => n))
+      }).pipe(Effect.scoped, Effect.provide(layer))
+  )
+
+  it.live("a barrier that does not come through is told, and what waits can be seen", () =>
+    Effect.gen(function* () {
+      const { push, source } = pushed()
+      const { sink } = yield* collect<number>("out")
+      const running = yield* Pipeline.start(
+        Pipeline.make("paused", Pipeline.to(sink)(Pipeline.from(source))),
+        {
+          checkpointEvery: "100 millis",
+          alignmentTimeout: "1 second",
+          supervision: Schedule.stop
+        }
+      )
+      const registry = yield* Registry
+      yield* until(
+        Effect.map(registry.list({ prefix: "pipeline/paused/out" }), (actors) => actors.length === 1)
+      )
+      yield* registry.pause({ prefix: "pipeline/paused/out" })
+      yield* push("a", 1)
+      yield* until(
+        Effect.map(running.status, ({ operators }) =>
+          operators.some(({ id, queueDepth }) => id === "out" && queueDepth > 0)
+        )
+      )
+      expect(yield* Effect.flip(running.await)).toMatchObject({
+        _tag: "BarrierLost",
+        pipeline: "paused",
+        timeoutMs: 1_000
+      })
+    }).pipe(Effect.scoped, Effect.provide(layer))
+  )
+
   it.live("a partition that is silent holds the others back, unless it counts as idle", () =>
     Effect.gen(function* () {
       const run = (watermarks: Watermarks.WatermarkStrategy) =>

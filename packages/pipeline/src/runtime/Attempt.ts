@@ -13,7 +13,6 @@
  */
 import * as Actor from "@millrace/core/Actor"
 import type { ActorRegistry } from "@millrace/core/ActorRegistry"
-import type { ActorRef } from "@millrace/core/ActorRef"
 import type { CheckpointId, CheckpointManifest } from "@millrace/core/CheckpointManifest"
 import type { CheckpointStore } from "@millrace/core/CheckpointStore"
 import * as EventLoop from "@millrace/core/EventLoop"
@@ -24,6 +23,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
 import type { SinkSpec } from "../Graph.js"
+import { BarrierLost } from "../PipelineErrors.js"
 import type { CheckpointStatus } from "../PipelineStatus.js"
 import type { Board } from "./Board.js"
 import { CheckpointWriter } from "./CheckpointWriter.js"
@@ -144,7 +144,7 @@ export const attempt = (run: Run): Effect.Effect<void, unknown, ActorRegistry | 
         : () => {
             if (--sourcesLeft === 0) Deferred.unsafeDone(ended, Effect.void)
           }
-    const sourceRefs: Array<ActorRef<SourceMessage, unknown>> = []
+    const feeds: Array<readonly [SourceTask.Feed, SourceTask.SourceRef]> = []
     for (const { id, operator, spec, task } of topology.sources) {
       const place = restored.sources.get(id) ?? beginning
       const reader = yield* spec.source.open(place.offsets, {
@@ -158,7 +158,7 @@ export const attempt = (run: Run): Effect.Effect<void, unknown, ActorRegistry | 
         (message: SourceMessage) =>
           SourceTask.receive({ pipeline, task, source: operator, feed, onKept }, message)
       )
-      sourceRefs.push(self)
+      feeds.push([feed, self])
       operator.begin(reader.partitions, place, nowMs())
       yield* Effect.forkScoped(failing(self.await))
       // Hot: once a batch. By a schedule, as `repeat` does it, a turn costs 10 µs.
@@ -171,7 +171,7 @@ export const attempt = (run: Run): Effect.Effect<void, unknown, ActorRegistry | 
         failing(Effect.whileLoop({ while: () => !isOver, body: () => read, step: () => {} }))
       )
     }
-    yield* Effect.forkScoped(failing(ticks(topology, sourceRefs, nowMs)))
+    yield* Effect.forkScoped(failing(ticks(topology, feeds, nowMs)))
 
     // --- checkpoints ---
     const checkpoint = (savepoint: string | undefined): Effect.Effect<CheckpointStatus, unknown, never> =>
@@ -185,10 +185,10 @@ export const attempt = (run: Run): Effect.Effect<void, unknown, ActorRegistry | 
             if (operator instanceof KeyedOperator) operator.renew(vnodes)
         const all = yield* Deferred.make<void>()
         underway = { id: checkpointId, reports: [], all }
-        for (const source of sourceRefs) yield* source.tell({ _tag: "Barrier", barrier })
+        for (const [, source] of feeds) yield* source.tell({ _tag: "Barrier", barrier })
         yield* Effect.timeoutFail(Deferred.await(all), {
           duration: Duration.millis(settings.alignmentTimeoutMs),
-          onTimeout: () => new Error(`the barrier of checkpoint ${checkpointId} did not come through in time`)
+          onTimeout: () => new BarrierLost({ pipeline, checkpointId, timeoutMs: settings.alignmentTimeoutMs })
         })
         const alignedMs = nowMs()
         const snapshots = collect(underway.reports)
@@ -252,7 +252,7 @@ const actorOf = <Message>(
 /** Tells tasks and sources what time it is, when one of them wants to know. */
 const ticks = (
   { sources, tasks }: Topology.Topology,
-  sourceRefs: ReadonlyArray<ActorRef<SourceMessage, unknown>>,
+  feeds: ReadonlyArray<readonly [SourceTask.Feed, SourceTask.SourceRef]>,
   nowMs: () => number
 ): Effect.Effect<never> => {
   const idleAt = sources.map(({ spec }) => nowMs() + (spec.watermarks.idleMs ?? Infinity))
@@ -261,10 +261,11 @@ const ticks = (
       Effect.sleep(tickEvery),
       Effect.sync(() => {
         const now = nowMs()
-        for (const task of tasks) if (task.nextTickMs <= now) task.self!.unsafeTell({ _tag: "Tick" })
+        for (const task of tasks) task.tellTime(now)
         for (const [i, { spec }] of sources.entries()) {
           if (idleAt[i]! > now) continue
-          sourceRefs[i]!.unsafeTell({ _tag: "Idle", nowMs: now })
+          const [feed, self] = feeds[i]!
+          feed.tellTime(now, self)
           idleAt[i] = now + Math.max(20, spec.watermarks.idleMs! / 4)
         }
       })

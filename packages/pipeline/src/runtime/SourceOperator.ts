@@ -92,20 +92,17 @@ export class SourceOperator extends Operator {
     this.tell(endOfTime)
   }
 
-  /** Lets go of partitions that have been silent for too long. Gives when to look again; Infinity: never. */
-  idle(nowMs: number): number {
+  /** Lets go of partitions that have been silent for too long. */
+  idle(nowMs: number): void {
     const { idleMs } = this.spec.watermarks
-    if (idleMs === undefined) return Infinity
-    let nextMs = Infinity
+    if (idleMs === undefined) return
     for (const partition of this.partitions.values()) {
       partition.isIdle = nowMs - partition.lastMs >= idleMs
-      if (!partition.isIdle) nextMs = Math.min(nextMs, partition.lastMs + idleMs)
     }
     const all = [...this.partitions.values()]
     // Where all are silent none holds the others back.
     if (all.some(({ isIdle }) => !isIdle)) this.tell(this.least())
     else this.tell(Math.max(...all.map(({ newestMs }) => newestMs - this.outOfOrdernessMs)))
-    return nextMs
   }
 
   override snapshot(): Snapshot {

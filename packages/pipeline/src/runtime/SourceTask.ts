@@ -24,6 +24,7 @@ const batchesAhead = 4
 
 /** Batches between reader and actor. The last one is none: the input has ended. */
 export class Feed {
+  private isTold = false
   private batches: Array<SourceBatch<unknown> | undefined> = []
   private waiting: (() => void) | undefined = undefined
 
@@ -41,6 +42,18 @@ export class Feed {
     this.waiting = undefined
     waiting?.()
     return batches
+  }
+
+  /** Tells it what time it is, for partitions that are silent. Once, also when it cannot listen for a while. */
+  tellTime(nowMs: number, self: SourceRef): void {
+    if (this.isTold) return
+    this.isTold = true
+    self.unsafeTell({ _tag: "Idle", nowMs })
+  }
+
+  /** It has heard. */
+  heard(): void {
+    this.isTold = false
   }
 
   private readonly room: Effect.Effect<void> = Effect.async((resume) => {
@@ -83,6 +96,7 @@ export const receive = (
     case "Barrier":
       return task.mark(message.barrier)
     case "Idle":
+      feed.heard()
       source.idle(message.nowMs)
       return task.settled
   }

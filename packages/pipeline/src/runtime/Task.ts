@@ -40,6 +40,7 @@ export type TaskMessage = { readonly _tag: "Work" } | { readonly _tag: "Tick" }
 const unsentMax = 16
 
 const workMessage: TaskMessage = { _tag: "Work" }
+const tickMessage: TaskMessage = { _tag: "Tick" }
 
 /** The operators of one subtask, at work. */
 export class Task {
@@ -56,6 +57,7 @@ export class Task {
   private done: Array<Channel> = []
   private blocked = 0
   private wakeAtMs = Infinity
+  private isTicking = false
   self: ActorRef<TaskMessage, unknown> | undefined = undefined
 
   constructor(
@@ -74,9 +76,11 @@ export class Task {
     if (timeMs < this.wakeAtMs) this.wakeAtMs = timeMs
   }
 
-  /** When the next tick is wanted; Infinity when none is. */
-  get nextTickMs(): number {
-    return this.wakeAtMs
+  /** Tells it what time it is, if it wants to know. Once, also when it cannot listen for a while. */
+  tellTime(nowMs: number): void {
+    if (this.wakeAtMs > nowMs || this.isTicking) return
+    this.isTicking = true
+    this.self!.unsafeTell(tickMessage)
   }
 
   /** For channels: a parcel has come. */
@@ -218,6 +222,7 @@ export class Task {
 
   private tick(): Effect.Effect<void, unknown, unknown> {
     return Effect.suspend(() => {
+      this.isTicking = false
       this.wakeAtMs = Infinity
       const nowMs = this.nowMs()
       for (const operator of this.operators) operator.tick(nowMs)
