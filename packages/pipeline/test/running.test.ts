@@ -54,7 +54,7 @@ const pushed = () => {
 }
 
 /** Waits until it holds. */
-const until = <E>(condition: Effect.Effect<boolean, E>) =>
+const until = <E, R>(condition: Effect.Effect<boolean, E, R>) =>
   Effect.repeat(condition, { until: (holds) => holds, schedule: Schedule.spaced("5 millis") }).pipe(
     Effect.timeoutFail({ duration: "10 seconds", onTimeout: () => new Error("it never held") })
   )

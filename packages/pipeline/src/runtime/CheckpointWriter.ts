@@ -20,7 +20,8 @@ import type { StoredForms } from "./KeyedOperator.js"
 import type { VnodeSnapshot } from "./KeyedState.js"
 import type { Snapshot } from "./Snapshot.js"
 import type { SourcePlace } from "./SourceOperator.js"
-import { concat, pack } from "./StateBytes.js"
+import { concat } from "./Bytes.js"
+import { pack } from "./StateBytes.js"
 
 /** Where a vnode's state is. */
 export interface Piece {

@@ -17,7 +17,8 @@ import { KeyedOperator } from "./KeyedOperator.js"
 import type { Operator } from "./Operator.js"
 import { ownerOf } from "./Outlet.js"
 import type { SourcePlace } from "./SourceOperator.js"
-import { concat, unpack } from "./StateBytes.js"
+import { concat } from "./Bytes.js"
+import { unpack } from "./StateBytes.js"
 
 /** What a pipeline finds in a checkpoint. */
 export interface Restored {

@@ -26,6 +26,7 @@ import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import { concat } from "../runtime/Bytes.js"
 import { checked, partition, timesOf } from "./IterableSource.js"
 
 /** What both kinds of files need. */
@@ -284,7 +285,7 @@ const linesOf = (
   const finish = (records: Array<RawRecord>, last: Uint8Array, breakBytes: number): boolean => {
     const bytes = partBytes + last.length
     if (bytes > recordBytesMax) return false
-    const whole = partBytes === 0 ? last : joined([...parts, last], bytes)
+    const whole = partBytes === 0 ? last : concat([...parts, last])
     const line = start === 0 ? withoutMark(whole) : whole
     const end = start + bytes + breakBytes
     if (!isBlank(line)) records.push({ start, end, read: () => JSON.parse(utf8.decode(line)) })
@@ -312,16 +313,6 @@ const linesOf = (
     return finish(records, new Uint8Array(0), 0) ? { records } : { records, fault: tooLong() }
   })
   return Effect.as(file.goTo(offset), next)
-}
-
-const joined = (parts: ReadonlyArray<Uint8Array>, bytes: number): Uint8Array => {
-  const all = new Uint8Array(bytes)
-  let at = 0
-  for (const part of parts) {
-    all.set(part, at)
-    at += part.length
-  }
-  return all
 }
 
 /** Without the byte order mark that a file may begin with. */
