@@ -13,6 +13,7 @@ import * as Watermarks from "@millrace/pipeline/Watermarks"
 import * as Windows from "@millrace/pipeline/Windows"
 import { collect } from "@millrace/pipeline/sinks/CollectSink"
 import { describe, expect, it } from "@effect/vitest"
+import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -56,7 +57,10 @@ const pushed = () => {
 /** Waits until it holds. */
 const until = <E, R>(condition: Effect.Effect<boolean, E, R>) =>
   Effect.repeat(condition, { until: (holds) => holds, schedule: Schedule.spaced("5 millis") }).pipe(
-    Effect.timeoutFail({ duration: "10 seconds", onTimeout: () => new Error("it never held") })
+    Effect.timeoutFailCause({
+      duration: "10 seconds",
+      onTimeout: () => Cause.die(new Error("it never held"))
+    })
   )
 
 describe("a pipeline that runs", () => {

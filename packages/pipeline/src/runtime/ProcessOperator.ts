@@ -120,8 +120,10 @@ export class ProcessOperator extends KeyedOperator<ProcessEntry> {
     const [encoded, timers, newestMs] = Array.isArray(data)
       ? (data as unknown as readonly [Record<string, unknown>, ReadonlyArray<unknown>, number])
       : ([data as Record<string, unknown>, noTimers, -Infinity] as const)
-    for (let at = 0; at < names.length; at++)
-      if (names[at]! in encoded) entry.states[at] = this.decodeState(names[at]!, encoded[names[at]!])
+    for (let at = 0; at < names.length; at++) {
+      const name = names[at]!
+      if (name in encoded) entry.states[at] = this.decodeState(name, encoded[name])
+    }
     entry.newestMs = newestMs
     for (let i = 0; i < timers.length; i += 3)
       this.addAlarm(
