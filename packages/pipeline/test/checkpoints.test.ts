@@ -123,6 +123,67 @@ describe("state of another form", () => {
       }).pipe(Effect.provide(layer))
   )
 
+  it.live("is refused before a sink has taken anything back", () =>
+    Effect.gen(function* () {
+      const { sink, values } = yield* collect<number>("out")
+      const half = yield* Effect.makeLatch(false)
+      /** Ten numbers, and ten more behind the latch. */
+      const halves: Source<number> = {
+        name: "halves",
+        isReplayable: true,
+        open: ({ "0": at }) =>
+          Effect.sync(() => {
+            let n = Number(at ?? 0)
+            return {
+              partitions: ["0"],
+              next: Effect.suspend(() => (n === 10 ? half.await : Effect.void)).pipe(
+                Effect.map(() => {
+                  if (n === 20) return undefined
+                  n += 10
+                  return {
+                    values: Array.from({ length: 10 }, (_, i) => n - 10 + i),
+                    partition: "0",
+                    offset: String(n)
+                  }
+                })
+              )
+            }
+          })
+      }
+      const run = (version: number, options: Pipeline.RunOptions) =>
+        Pipeline.start(
+          Pipeline.make(
+            "refused",
+            Pipeline.from(halves).pipe(
+              Pipeline.keyBy((n): Key => n),
+              Pipeline.process({
+                id: "count",
+                state: { count: State.value(Schema.Number, { version, initial: () => 0 }) },
+                onRecord: (n: number, { state }) => {
+                  state.count.set(n)
+                  return [n]
+                }
+              }),
+              Pipeline.to(sink)
+            )
+          ),
+          { supervision: Schedule.stop, checkpointEvery: "1 hour", ...options }
+        )
+      const running = yield* run(1, {})
+      yield* Effect.repeat(running.status, {
+        schedule: Schedule.spaced("5 millis"),
+        until: ({ operators }) => operators.some(({ id, recordsIn }) => id === "out" && recordsIn === 10)
+      })
+      yield* running.savepoint("early")
+      yield* half.open
+      yield* running.await
+      expect(yield* values).toHaveLength(20)
+      const again = yield* run(2, { savepoint: "early" })
+      expect(yield* failure(again.await)).toMatchObject({ _tag: "StateIncompatible", operator: "count" })
+      expect(yield* values).toHaveLength(20)
+    }).pipe(Effect.scoped, Effect.provide(layer))
+  )
+
   it.live("of an operator that is gone: refused, and forgotten only when that is said", () =>
     Effect.gen(function* () {
       yield* ran(first)
@@ -177,8 +238,15 @@ describe("checkpoints that cannot be used", () => {
             ...options
           }
         )
+        let arrived = 0
         for (let n = 0; n < checkpoints; n++) {
-          yield* Effect.sleep("5 millis")
+          // Something new for each.
+          yield* Effect.repeat(started.status, {
+            schedule: Schedule.spaced("2 millis"),
+            until: ({ operators }) =>
+              operators.some(({ kind, recordsIn }) => kind === "sink" && recordsIn > arrived)
+          })
+          arrived = (yield* started.status).operators.find(({ kind }) => kind === "sink")!.recordsIn
           yield* started.checkpoint
         }
         return yield* started.status

@@ -79,14 +79,42 @@ export const window =
     options
   })
 
-/** What is computed of a window, by an {@link Aggregate}. The result's time is the last millisecond of the
- * window, of a session its end. */
+/**
+ * What is computed of a window, by an {@link Aggregate}. The result's time is the last millisecond of the window, of a
+ * session its end.
+ *
+ * @example
+ * ```ts
+ * const prices = Pipeline.from(IterableSource.fromIterable("prices", [3, 5, 1])).pipe(
+ *   Pipeline.keyBy(() => "all"),
+ *   Pipeline.window(Windows.count(2)),
+ *   Pipeline.aggregate(Aggregates.struct({ least: Aggregates.min((n) => n), count: Aggregates.count() })),
+ *   Pipeline.map(({ value }) => value)
+ * )
+ * return yield* Pipeline.collect(prices)
+ * // [{ least: 3, count: 2 }, { least: 1, count: 1 }]
+ * ```
+ */
 export const aggregate =
   <A, Acc, B>(aggregate: Aggregate<A, Acc, B>, options?: OperatorOptions) =>
   <K extends Key, E, R>(windowed: WindowedFlow<K, A, E, R>): Flow<WindowResult<K, B>, E, R> =>
     windowFlow(windowed, aggregate as unknown as Aggregate<unknown, unknown, unknown>, options)
 
-/** Values of a window put together two by two; the result has their type, whose Schema is needed. */
+/**
+ * Values of a window put together two by two; the result has their type, whose Schema is needed.
+ *
+ * @example
+ * ```ts
+ * const longest = Pipeline.from(IterableSource.fromIterable("words", ["a", "ccc", "bb"])).pipe(
+ *   Pipeline.keyBy(() => "all"),
+ *   Pipeline.window(Windows.global),
+ *   Pipeline.reduce((a, b) => (a.length >= b.length ? a : b), { state: Schema.String }),
+ *   Pipeline.map(({ value }) => value)
+ * )
+ * return yield* Pipeline.collect(longest)
+ * // ["ccc"]
+ * ```
+ */
 export const reduce =
   <A, I>(
     f: (left: A, right: A) => A,
@@ -107,7 +135,21 @@ export const reduce =
       options
     )
 
-/** A function of all values of a window, which are kept until then. For what no accumulator can hold. */
+/**
+ * A function of all values of a window, which are kept until then. For what no accumulator can hold.
+ *
+ * @example
+ * ```ts
+ * const medians = Pipeline.from(IterableSource.fromIterable("numbers", [9, 1, 5])).pipe(
+ *   Pipeline.keyBy(() => "all"),
+ *   Pipeline.window(Windows.count(3)),
+ *   Pipeline.apply((numbers) => [...numbers].sort((a, b) => a - b)[1], { state: Schema.Number }),
+ *   Pipeline.map(({ value }) => value)
+ * )
+ * return yield* Pipeline.collect(medians)
+ * // [5]
+ * ```
+ */
 export const apply =
   <A, I, B>(
     f: (values: ReadonlyArray<A>, context: { readonly key: Key; readonly window: TimeWindow }) => B,

@@ -74,6 +74,8 @@ export const attempt = (run: Run): Effect.Effect<void, unknown, ActorRegistry | 
     const clock = yield* Effect.clock
     const nowMs = () => clock.unsafeCurrentTimeMillis()
     const sinks = plan.nodes.flatMap(({ node: { spec } }) => (spec._tag === "Sink" ? [spec.sink] : []))
+    // Whoever was overtaken meanwhile is refused here, before anything is changed in its name.
+    if (store !== undefined && settings.write.fence !== undefined) yield* store.reserveId(settings.write)
     const chosen =
       store === undefined
         ? undefined
@@ -87,11 +89,7 @@ export const attempt = (run: Run): Effect.Effect<void, unknown, ActorRegistry | 
           })
     board.startedFrom = chosen?.checkpointId ?? 0
 
-    // Sinks first: what they have of later checkpoints goes before anything new comes.
     const writers = new Map<string, SinkWriter<unknown, unknown, unknown>>()
-    for (const sink of sinks)
-      writers.set(sink.name, yield* sink.open({ pipeline, checkpointId: board.startedFrom }))
-
     const failed = yield* Deferred.make<never, unknown>()
     const ended = yield* Deferred.make<void>()
     let sinksLeft = sinks.length
@@ -119,6 +117,11 @@ export const attempt = (run: Run): Effect.Effect<void, unknown, ActorRegistry | 
     const restored =
       store === undefined || chosen === undefined ? nothing : yield* restoreFrom(run, store, chosen, topology)
     if (chosen !== undefined) writer!.begin(chosen, restored.indexes)
+
+    // After everything was found to fit, and before anything new comes: sinks take back what they have of later
+    // checkpoints when they are opened.
+    for (const sink of sinks)
+      writers.set(sink.name, yield* sink.open({ pipeline, checkpointId: board.startedFrom }))
     if (store !== undefined && chosen !== undefined) yield* commitAgain(run, store, chosen, restored, writers)
     board.writer = writer
     board.instances = new Map(

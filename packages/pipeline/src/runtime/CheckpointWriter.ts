@@ -115,8 +115,6 @@ export class CheckpointWriter {
       gone.add(checkpointId)
       total -= length
       needed -= use
-      // Half of the places are made at once, so that not every checkpoint has to.
-      if (isTooMany) continue
     }
     const renewals = new Map<string, Set<number>>()
     if (gone.size === 0) return renewals

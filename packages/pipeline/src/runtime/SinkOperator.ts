@@ -11,7 +11,8 @@ import type { Snapshot } from "./Snapshot.js"
 export class SinkOperator extends EffectOperator {
   constructor(
     context: OperatorContext,
-    private readonly writer: SinkWriter<unknown, unknown, unknown>,
+    /** There before the first record. */
+    private readonly writer: () => SinkWriter<unknown, unknown, unknown>,
     /** Called once when all of the input has come. */
     private readonly onEnded: () => void
   ) {
@@ -21,11 +22,11 @@ export class SinkOperator extends EffectOperator {
   perform(records: Records): Effect.Effect<void, unknown, unknown> {
     const values =
       records.values.length === records.count ? records.values : records.values.slice(0, records.count)
-    return this.writer.write(values)
+    return this.writer().write(values)
   }
 
   prepare(checkpointId: number): Effect.Effect<Snapshot | undefined, unknown, unknown> {
-    return Effect.map(this.writer.prepare(checkpointId), (data) => ({ _tag: "Plain", data }))
+    return Effect.map(this.writer().prepare(checkpointId), (data) => ({ _tag: "Plain", data }))
   }
 
   protected override onWatermark(watermark: number): boolean {

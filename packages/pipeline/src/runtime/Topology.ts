@@ -17,6 +17,7 @@ export interface TopologyOptions {
   readonly channelCapacity: number
   readonly nowMs: () => number
   readonly report: (report: TaskReport) => void
+  /** Of the sinks, by name. Filled when they are opened. */
   readonly writers: ReadonlyMap<string, SinkWriter<unknown, unknown, unknown>>
   readonly onSinkEnded: () => void
 }
@@ -111,7 +112,7 @@ const makeOperator = (
     case "Source":
       return new SourceOperator(context, spec)
     case "Sink":
-      return new SinkOperator(context, writers.get((spec satisfies SinkSpec).sink.name)!, onSinkEnded)
+      return new SinkOperator(context, () => writers.get((spec satisfies SinkSpec).sink.name)!, onSinkEnded)
     case "Operator": {
       const operator = spec.make(context)
       if (operator.id !== id) throw new Error(`operator ${id} has another id`)
