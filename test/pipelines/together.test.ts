@@ -96,7 +96,7 @@ const scene = Effect.gen(function* () {
     yield* rows,
     Array.from({ length: 40 }, (_, n) => n)
   )
-  assert.deepStrictEqual(yield* store.listIds, [checkpointId])
+  assert.deepStrictEqual((yield* store.listIds).map(Number), [checkpointId])
   const report = yield* store.recoverLatestValidated
   assert.deepStrictEqual(Option.getOrThrow(report.chosen).sourceOffsets, { numbers: { "0": "40" } })
 })

@@ -240,12 +240,13 @@ describe("checkpoints that cannot be used", () => {
         )
         let arrived = 0
         for (let n = 0; n < checkpoints; n++) {
-          // Something new for each.
-          yield* Effect.repeat(started.status, {
+          // Something new for each, unless it fails before.
+          const more = Effect.repeat(started.status, {
             schedule: Schedule.spaced("2 millis"),
             until: ({ operators }) =>
               operators.some(({ kind, recordsIn }) => kind === "sink" && recordsIn > arrived)
           })
+          yield* Effect.raceFirst(more, started.await)
           arrived = (yield* started.status).operators.find(({ kind }) => kind === "sink")!.recordsIn
           yield* started.checkpoint
         }
