@@ -35,6 +35,7 @@ export const house: House = {
           "LeaseLost",
           "Page",
           "ParkedEvent",
+          "Patience",
           "Pieces",
           "Position",
           "PreparedWrite",

@@ -33,9 +33,9 @@ import * as ConsumerMachine from "./ConsumerMachine.js"
 import type { RecordedEvent } from "./Event.js"
 import type { LogPage } from "./EventQuery.js"
 import { LeaseLost } from "./LeaseLost.js"
+import { patient } from "./Patience.js"
 import type { Position } from "./Position.js"
 import type { SliceProgress } from "./SliceHandler.js"
-import { StoreUnavailable } from "./StoreUnavailable.js"
 
 /** Tells the machine what happened. */
 export type Tell<E> = (input: ConsumerInput<E>) => Effect.Effect<void>
@@ -292,16 +292,3 @@ type Message<E> = typeof begin | ConsumerInput<E>
 
 /** One message of each kind of work may be under way, and a hint. */
 const mailboxCapacity = 64
-
-/** Waits for storage that is away: from 50 ms, doubling to 2 s, for a minute in all. */
-const awaySchedule = Schedule.exponential("50 millis").pipe(
-  Schedule.union(Schedule.spaced("2 seconds")),
-  Schedule.jittered,
-  Schedule.upTo("1 minute")
-)
-
-const patient = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.retry(effect, {
-    schedule: awaySchedule,
-    while: (error) => error instanceof StoreUnavailable && error.transient
-  })

@@ -22,10 +22,12 @@ import { SubscriberStore } from "@millrace/core/SubscriberStore"
 import { invalid } from "@millrace/core/InvalidArgument"
 import type { Sink } from "@millrace/core/Sink"
 import type { Source } from "@millrace/core/Source"
+import * as Scoped from "@millrace/core/Scoped"
 import * as Sha256 from "@millrace/core/Sha256"
 import { textFault } from "@millrace/core/Text"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as Schedule from "effect/Schedule"
 import type * as Scope from "effect/Scope"
 import type { Ended, Flow } from "./Flow.js"
 import * as Flows from "./Flow.js"
@@ -177,7 +179,7 @@ export const run = <E, R>(
   pipeline: Pipeline<E, R>,
   options: RunOptions = {}
 ): Effect.Effect<void, E | PipelineError, ActorRegistry | CheckpointStorage | R> =>
-  Running.within(Effect.flatMap(start(pipeline, options), (running) => running.await))
+  Scoped.scoped(Effect.flatMap(start(pipeline, options), (running) => running.await))
 
 /**
  * The same, by one process at a time: under a lease (`pipeline/<name>` of the {@link SubscriberStore}), which is kept
@@ -196,7 +198,7 @@ export const runLeased = <E, R>(
   ActorRegistry | CheckpointStorage | SubscriberStore | R
 > => {
   const { leaseWait = 0, ttl = "30 seconds", workerId, ...rest } = options
-  return Running.within(
+  return Scoped.scoped(
     Effect.gen(function* () {
       const subscribers = yield* SubscriberStore
       const keeper = yield* ProjectionSession.lease({ subscribers }, `pipeline/${pipeline.name}`, {
@@ -224,7 +226,7 @@ export const collect = <A, E, R>(
   Effect.gen(function* () {
     const { sink, values } = yield* collectSink<A>("sink of Pipeline.collect")
     const pipeline = make("collect", to(sink)(flow))
-    const { plan, settings } = yield* prepared(pipeline, { ...options, supervision: Running.never })
+    const { plan, settings } = yield* prepared(pipeline, { ...options, supervision: Schedule.stop })
     const name = `collect-${++collected}`
     const running = Running.start<E, R>({
       pipeline: name,
@@ -233,7 +235,7 @@ export const collect = <A, E, R>(
       settings,
       store: undefined
     })
-    yield* Running.within(Effect.flatMap(running, (started) => started.await))
+    yield* Scoped.scoped(Effect.flatMap(running, (started) => started.await))
     return [...(yield* values)]
   })
 

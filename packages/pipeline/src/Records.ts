@@ -5,9 +5,13 @@
  * Whoever is handed records may read them until it returns, and keeps nothing of the arrays: most operators fill the
  * same ones again. Those of a source are an exception (`isLasting`), and need not be copied.
  */
+import { vnodeOf } from "@millrace/core/Vnode"
 
 /** What records are grouped by. Numbers and texts of the same digits are different keys of the same vnode. */
 export type Key = string | number
+
+/** The vnode of a key. */
+export const vnodeOfKey = (key: Key): number => vnodeOf(typeof key === "string" ? key : String(key))
 
 /** The watermark that follows the last record of an input that has ended. Unit: milliseconds since 1970 (the last Date there is). */
 export const endOfTime = 8.64e15

@@ -103,7 +103,6 @@ export const attempt = (run: Run): Effect.Effect<void, unknown, ActorRegistry | 
         Deferred.unsafeDone(underway.all, Effect.void)
     }
     const topology = Topology.make({
-      pipeline,
       plan,
       channelCapacity: settings.channelCapacity,
       nowMs,
@@ -135,8 +134,10 @@ export const attempt = (run: Run): Effect.Effect<void, unknown, ActorRegistry | 
     const failing = <A, R>(effect: Effect.Effect<A, unknown, R>): Effect.Effect<void, never, R> =>
       Effect.catchAllCause(Effect.asVoid(effect), (cause) => Deferred.failCause(failed, cause))
     for (const task of topology.tasks) {
-      task.self = yield* actorOf(`pipeline/${pipeline}/${task.name}`, 16, (message: TaskMessage) =>
-        task.receive(message)
+      task.self = yield* actorOf(
+        `pipeline/${pipeline}/${task.name}`,
+        mailboxCapacity,
+        (message: TaskMessage) => task.receive(message)
       )
       yield* Effect.forkScoped(failing(task.self.await))
     }
@@ -157,7 +158,7 @@ export const attempt = (run: Run): Effect.Effect<void, unknown, ActorRegistry | 
       const feed = new SourceTask.Feed()
       const self = yield* actorOf(
         `pipeline/${pipeline}/${task.name}`,
-        sourceMailbox,
+        mailboxCapacity,
         (message: SourceMessage) =>
           SourceTask.receive({ pipeline, task, source: operator, feed, onKept }, message)
       )
@@ -231,8 +232,8 @@ export const attempt = (run: Run): Effect.Effect<void, unknown, ActorRegistry | 
 
 // ---- internal ----
 
-/** Messages of a source: that there is something, a barrier, silence. */
-const sourceMailbox = 16
+/** That there is something, a barrier, what time it is: one of each kind at a time. */
+const mailboxCapacity = 16
 
 /** How often it is looked whether something is due by the clock. */
 const tickEvery = Duration.millis(20)

@@ -16,7 +16,6 @@ export interface Barrier {
 
 /** What goes from task to task: records, then how far event time has come, then a barrier; each may be missing. */
 export interface Parcel {
-  readonly _tag: "Parcel"
   readonly channel: Channel
   readonly records: Records | undefined
   /** -Infinity: no further than before. */

@@ -61,7 +61,7 @@ export abstract class KeyedOperator<E extends Entry> extends Operator {
 
   override snapshot(): Snapshot {
     const changed = this.state.snapshot()
-    return { _tag: "Keyed", changed, occupied: this.state.occupied(), entries: this.state.entries.size }
+    return { _tag: "Keyed", changed, occupied: this.state.occupied() }
   }
 
   /** Before any state comes back: why it cannot. */

@@ -16,8 +16,8 @@
  *  1. Whoever changes an entry calls `touch` before, unless its stamp is the present one.
  *  2. Entries at `cursor` and above are written, or came after the barrier; those below are not yet written.
  */
-import { vnodeOf } from "@millrace/core/Vnode"
 import type { Key } from "../Records.js"
+import { vnodeOfKey } from "../Records.js"
 import { packPairs } from "./StateBytes.js"
 
 /** What every entry has beside its state. */
@@ -103,7 +103,7 @@ export class KeyedState<E extends Entry> {
   }
 
   /** A new entry. */
-  create(key: Key, number = vnodeOf(typeof key === "string" ? key : String(key))): E {
+  create(key: Key, number = vnodeOfKey(key)): E {
     let vnode = this.vnodes.get(number)
     if (vnode === undefined) this.vnodes.set(number, (vnode = emptyVnode()))
     const entry = this.form.create(key, number)

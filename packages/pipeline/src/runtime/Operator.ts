@@ -18,11 +18,8 @@ import type { Snapshot } from "./Snapshot.js"
 /** What an operator is told about where it runs. */
 export interface OperatorContext {
   readonly id: string
-  readonly pipeline: string
   /** Number of its inputs. */
   readonly ports: number
-  readonly subtask: number
-  readonly parallelism: number
   /** Whether records carry the watermark before each of them. */
   readonly hasMarks: boolean
   /** Unit: milliseconds since 1970. */
@@ -118,14 +115,7 @@ export abstract class Operator {
   }
 
   receiveWatermark(watermark: number, port: number): void {
-    const ports = this.portWatermarks
-    if (watermark <= ports[port]!) return
-    ports[port] = watermark
-    let least = watermark
-    for (let i = 0; i < ports.length; i++) if (ports[i]! < least) least = ports[i]!
-    if (least <= this.watermark) return
-    this.watermark = least
-    this.proceed()
+    if (this.reach(watermark, port)) this.proceed()
   }
 
   /** Has what is due by the clock done. */
@@ -143,17 +133,12 @@ export abstract class Operator {
    * handed on, and the watermark behind it.
    */
   protected catchUp(mark: number, port: number): void {
-    const ports = this.portWatermarks
-    if (mark <= ports[port]!) return
-    ports[port] = mark
-    let least = mark
-    for (let i = 0; i < ports.length; i++) if (ports[i]! < least) least = ports[i]!
-    if (least <= this.watermark) return
+    if (!this.reach(mark, port)) return
     this.flush()
-    this.watermark = least
-    while (!this.onWatermark(least)) this.flush()
+    const { watermark } = this
+    while (!this.onWatermark(watermark)) this.flush()
     this.flush()
-    this.pass(least)
+    this.pass(watermark)
   }
 
   /** Goes on with what is due. */
@@ -211,6 +196,17 @@ export abstract class Operator {
   protected flush(): void {
     if (this.pushed.count > 0) this.flushMain()
     if (this.sides.size > 0) for (const side of this.sides.values()) side.flush()
+  }
+
+  /** Lets a port come to a watermark. Whether the least of all ports is further than before. */
+  private reach(watermark: number, port: number): boolean {
+    const ports = this.portWatermarks
+    if (watermark <= ports[port]!) return false
+    ports[port] = watermark
+    const least = Math.min(watermark, this.othersWatermark(port))
+    if (least <= this.watermark) return false
+    this.watermark = least
+    return true
   }
 
   private pass(watermark: number): void {

@@ -2,9 +2,9 @@
  * The end of a task: gathers what its operators give into parcels, one channel or one for each owner of keys, and
  * sends them as there is room. What could not be sent waits here; the task takes nothing new meanwhile.
  */
-import { vnodeCount, vnodeOf } from "@millrace/core/Vnode"
+import { vnodeCount } from "@millrace/core/Vnode"
 import type { Key } from "../Records.js"
-import { Records, recordsMax } from "../Records.js"
+import { Records, recordsMax, vnodeOfKey } from "../Records.js"
 import type { Barrier, Channel, Parcel } from "./Channel.js"
 import { keysOf, Operator } from "./Operator.js"
 import type { OperatorContext } from "./Operator.js"
@@ -27,7 +27,7 @@ class Lane {
   /** All of them at once, behind what was there before. */
   addAll(records: Records): void {
     this.seal()
-    this.parcels.push(parcelOf(this.channel, records.lasting()))
+    this.parcels.push(parcelOf(this.channel, { records: records.lasting() }))
   }
 
   add(records: Records, i: number, key: Key): void {
@@ -42,7 +42,7 @@ class Lane {
 
   seal(): void {
     if (this.filling === undefined) return
-    this.parcels.push(parcelOf(this.channel, this.filling))
+    this.parcels.push(parcelOf(this.channel, { records: this.filling }))
     this.filling = undefined
   }
 
@@ -52,14 +52,7 @@ class Lane {
     // Where it matters what comes before which watermark, none is left out.
     const fits = last !== undefined && (last.watermark === -Infinity || !this.hasMarks)
     if (fits && last.barrier === undefined) last.watermark = watermark
-    else
-      this.parcels.push({
-        _tag: "Parcel",
-        channel: this.channel,
-        records: undefined,
-        watermark,
-        barrier: undefined
-      })
+    else this.parcels.push(parcelOf(this.channel, { watermark }))
   }
 }
 
@@ -98,13 +91,7 @@ export class Outlet extends Operator {
   barrier(barrier: Barrier): void {
     for (const lane of this.lanes) {
       lane.seal()
-      lane.parcels.push({
-        _tag: "Parcel",
-        channel: lane.channel,
-        records: undefined,
-        watermark: -Infinity,
-        barrier
-      })
+      lane.parcels.push(parcelOf(lane.channel, { barrier }))
     }
   }
 
@@ -132,7 +119,7 @@ export class Outlet extends Operator {
   private laneOf(key: Key): number {
     const known = this.owners.get(key)
     if (known !== undefined) return known
-    const owner = ownerOf(vnodeOf(typeof key === "string" ? key : String(key)), this.lanes.length)
+    const owner = ownerOf(vnodeOfKey(key), this.lanes.length)
     if (this.owners.size >= ownersMax) this.owners.clear()
     this.owners.set(key, owner)
     return owner
@@ -144,10 +131,8 @@ export class Outlet extends Operator {
 /** Keys whose owner is remembered. */
 const ownersMax = 65_536
 
-const parcelOf = (channel: Channel, records: Records): Parcel => ({
-  _tag: "Parcel",
-  channel,
-  records,
-  watermark: -Infinity,
-  barrier: undefined
-})
+/** A parcel of one thing. */
+const parcelOf = (
+  channel: Channel,
+  { barrier, records, watermark = -Infinity }: Partial<Omit<Parcel, "channel">>
+): Parcel => ({ channel, records, watermark, barrier })

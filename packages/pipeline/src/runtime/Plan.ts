@@ -114,7 +114,7 @@ const inOrder = (sinks: ReadonlyArray<Node>): ReadonlyArray<Node> => {
 
 const idsOf = (nodes: ReadonlyArray<Node>): Map<Node, string> | InvalidArgument => {
   const ids = new Map<Node, string>()
-  const taken = new Map<string, string>()
+  const taken = new Set<string>()
   for (const node of nodes) {
     const given = givenIdOf(node)
     if (given === undefined) continue
@@ -122,7 +122,7 @@ const idsOf = (nodes: ReadonlyArray<Node>): Map<Node, string> | InvalidArgument 
     if (fault !== undefined)
       return invalid(`id of a ${node.kind}`, `1 to ${idCodePointsMax} code points; this one ${fault}`, given)
     if (taken.has(given)) return invalid(`id of a ${node.kind}`, "unique in the pipeline", given)
-    taken.set(given, node.kind)
+    taken.add(given)
     ids.set(node, given)
   }
   const counts = new Map<string, number>()
@@ -134,7 +134,7 @@ const idsOf = (nodes: ReadonlyArray<Node>): Map<Node, string> | InvalidArgument 
       counts.set(node.kind, count)
       id = count === 1 ? node.kind : `${node.kind}-${count}`
     } while (taken.has(id))
-    taken.set(id, node.kind)
+    taken.add(id)
     ids.set(node, id)
   }
   return ids

@@ -80,12 +80,6 @@ export const start = <E, R>(
     }
   })
 
-/** Runs something with a scope of its own. */
-export const within = Scoped.scoped
-
-/** Does not go back after a failure. */
-export const never: Schedule.Schedule<unknown, unknown> = Schedule.stop
-
 // ---- internal ----
 
 const hasEnded = (pipeline: string) => invalid("pipeline", "one that still runs", pipeline)

@@ -9,7 +9,5 @@ export type Snapshot =
       readonly changed: ReadonlyArray<VnodeSnapshot>
       /** Those with any entries now. The others have none, whatever former checkpoints have of them. */
       readonly occupied: ReadonlyArray<number>
-      /** Number of entries. */
-      readonly entries: number
     }
   | { readonly _tag: "Plain"; readonly data: unknown }

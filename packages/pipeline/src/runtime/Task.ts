@@ -116,6 +116,8 @@ export class Task {
   private handle(parcel: Parcel): Effect.Effect<void, unknown, unknown> | undefined {
     const { barrier, channel } = parcel
     const { entry } = channel
+    // It is let go of when everything is sent, so not before what follows.
+    this.done.push(channel)
     if (parcel.records !== undefined) {
       const records = seen(parcel.records, entry, channel)
       if (entry.operator instanceof EffectOperator) {
@@ -128,15 +130,12 @@ export class Task {
       entry.operator.receive(records, entry.port)
     }
     this.advance(parcel)
-    this.done.push(channel)
     if (barrier !== undefined || this.unfinished.length > 0 || this.unsent > unsentMax)
-      return this.after(parcel, true)
+      return this.after(parcel)
     return undefined
   }
 
-  private after(parcel: Parcel, isCounted = false): Effect.Effect<void, unknown, unknown> {
-    if (!isCounted) this.done.push(parcel.channel)
-    const { barrier, channel } = parcel
+  private after({ barrier, channel }: Parcel): Effect.Effect<void, unknown, unknown> {
     return barrier === undefined
       ? this.settled
       : Effect.flatMap(this.settled, () => this.align(channel, barrier))

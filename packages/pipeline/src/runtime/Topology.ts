@@ -12,7 +12,6 @@ import { Task } from "./Task.js"
 
 /** What a topology is made of. */
 export interface TopologyOptions {
-  readonly pipeline: string
   readonly plan: Plan
   readonly channelCapacity: number
   readonly nowMs: () => number
@@ -42,7 +41,7 @@ export interface Topology {
 
 /** Makes it. */
 export const make = (options: TopologyOptions): Topology => {
-  const { channelCapacity, nowMs, pipeline, plan, report } = options
+  const { channelCapacity, nowMs, plan, report } = options
   const operators = new Map<string, Array<Operator>>()
   const channels = new Map<string, Array<Channel>>()
   const taskOf = new Map<Operator, Task>()
@@ -55,17 +54,7 @@ export const make = (options: TopologyOptions): Topology => {
       const [first] = nodes
       if (first!.node.spec._tag !== "Source") tasks.push(task)
       for (const node of nodes) {
-        const context: OperatorContext = {
-          id: node.id,
-          pipeline,
-          ports: Math.max(1, node.node.inputs.length),
-          subtask,
-          parallelism,
-          hasMarks: plan.hasMarks,
-          nowMs,
-          wakeAt: task.wakeAt,
-          unfinished: task.addUnfinished
-        }
+        const context = contextOf(node.id, Math.max(1, node.node.inputs.length), options, task)
         const operator = makeOperator(node, context, options)
         task.operators.push(operator)
         taskOf.set(operator, task)
@@ -86,7 +75,7 @@ export const make = (options: TopologyOptions): Topology => {
     const entries = to.map((operator) => new Entry(operator, edge.port))
     for (const [i, from] of operators.get(edge.from.id)!.entries()) {
       const task = taskOf.get(from)!
-      const outlet = new Outlet(outletContext(edge, i, options, task), edge.kind)
+      const outlet = new Outlet(contextOf(`${edge.from.id} → ${edge.to.id}`, 1, options, task), edge.kind)
       task.outlets.push(outlet)
       from.connect({ operator: outlet, port: 0 }, edge.side)
       for (const entry of entriesFor(edge, entries, i)) {
@@ -121,17 +110,14 @@ const makeOperator = (
   }
 }
 
-const outletContext = (
-  { from, to }: PlanEdge,
-  subtask: number,
-  { nowMs, pipeline, plan }: TopologyOptions,
+const contextOf = (
+  id: string,
+  ports: number,
+  { nowMs, plan }: TopologyOptions,
   task: Task
 ): OperatorContext => ({
-  id: `${from.id} → ${to.id}`,
-  pipeline,
-  ports: 1,
-  subtask,
-  parallelism: from.parallelism,
+  id,
+  ports,
   hasMarks: plan.hasMarks,
   nowMs,
   wakeAt: task.wakeAt,

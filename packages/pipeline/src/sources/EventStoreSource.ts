@@ -22,17 +22,16 @@ import { EventStore } from "@millrace/core/EventStore"
 import type { InvalidArgument } from "@millrace/core/InvalidArgument"
 import { invalid } from "@millrace/core/InvalidArgument"
 import { pageRowsMax } from "@millrace/core/Page"
+import { patient } from "@millrace/core/Patience"
 import { Position } from "@millrace/core/Position"
 import type { RoutingKey } from "@millrace/core/RoutingKey"
 import type { Source, SourceBatch } from "@millrace/core/Source"
-import { StoreUnavailable } from "@millrace/core/StoreUnavailable"
 import { nameFault } from "@millrace/core/SubscriberArguments"
 import { vnodeCount } from "@millrace/core/Vnode"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Queue from "effect/Queue"
-import * as Schedule from "effect/Schedule"
 import * as Stream from "effect/Stream"
 import { numberOf } from "./IterableSource.js"
 
@@ -202,19 +201,6 @@ const optionsFault = (
 /** The part of the vnodes, for a query; none when it is all of them, which needs no look at each. */
 const partOf = (vnodes: VnodeRange): VnodeRange | undefined =>
   vnodes.from === 0 && vnodes.to === vnodeCount - 1 ? undefined : vnodes
-
-/** Waits for storage that is away: from 50 ms, doubling to 2 s, for a minute in all. As consumers of the log do. */
-const awaySchedule = Schedule.exponential("50 millis").pipe(
-  Schedule.union(Schedule.spaced("2 seconds")),
-  Schedule.jittered,
-  Schedule.upTo("1 minute")
-)
-
-const patient = <A, E, R>(effect: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
-  Effect.retry(effect, {
-    schedule: awaySchedule,
-    while: (error) => error instanceof StoreUnavailable && error.transient
-  })
 
 const recordedAtMs = (_: unknown, event: RecordedEvent): number => event.recordedAt.epochMillis
 

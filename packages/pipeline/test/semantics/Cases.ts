@@ -16,7 +16,7 @@ import * as Exit from "effect/Exit"
 import * as FC from "effect/FastCheck"
 import { randomBytes } from "node:crypto"
 import { it } from "vitest"
-import type { Rec } from "./Oracles.js"
+import type { Rec, Spec } from "./Oracles.js"
 
 /** A property of flows. */
 export interface Property<C> {
@@ -293,3 +293,20 @@ export const recordsOf = (name: string, given: Input): Flow<Rec> =>
 /** The same by key. */
 export const keyedOf = (name: string, given: Input) =>
   recordsOf(name, given).pipe(Pipeline.keyBy(({ key }) => key))
+
+/** Windows of each kind but those by number. */
+export const byTime: ReadonlyArray<FC.Arbitrary<Spec>> = [
+  FC.record({
+    kind: FC.constant("tumbling" as const),
+    size: FC.integer({ min: 1, max: 20 }),
+    offset: FC.constantFrom(0, 3)
+  }),
+  FC.tuple(FC.integer({ min: 1, max: 20 }), FC.integer({ min: 1, max: 20 })).map(([a, b]): Spec => ({
+    kind: "hopping",
+    size: Math.max(a, b),
+    hop: Math.min(a, b),
+    offset: 0
+  })),
+  FC.record({ kind: FC.constant("session" as const), gap: FC.integer({ min: 1, max: 12 }) }),
+  FC.constant({ kind: "global" } as const)
+]

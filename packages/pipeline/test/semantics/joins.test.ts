@@ -7,7 +7,7 @@ import * as FC from "effect/FastCheck"
 import * as Schema from "effect/Schema"
 import { describe } from "vitest"
 import type { Input } from "./Cases.js"
-import { input, keyedOf, severalHold } from "./Cases.js"
+import { byTime, input, keyedOf, severalHold } from "./Cases.js"
 import type { Rec, Spec } from "./Oracles.js"
 import { joinIntervalOf, joinTableOf, joinWindowOf, windowOf } from "./Oracles.js"
 
@@ -37,21 +37,7 @@ const keyed = ({ left, right }: Sides, name: string) =>
     keyedOf(`${name}r`, right) as KeyedFlow<Key, Rec>
   ] as const
 
-const spec: FC.Arbitrary<Spec> = FC.oneof(
-  FC.record({
-    kind: FC.constant("tumbling" as const),
-    size: FC.integer({ min: 1, max: 20 }),
-    offset: FC.constantFrom(0, 3)
-  }),
-  FC.tuple(FC.integer({ min: 1, max: 20 }), FC.integer({ min: 1, max: 20 })).map(([a, b]): Spec => ({
-    kind: "hopping",
-    size: Math.max(a, b),
-    hop: Math.min(a, b),
-    offset: 0
-  })),
-  FC.record({ kind: FC.constant("session" as const), gap: FC.integer({ min: 1, max: 12 }) }),
-  FC.constant({ kind: "global" } as const)
-)
+const spec: FC.Arbitrary<Spec> = FC.oneof(...byTime)
 
 const n = (rec: Rec | undefined) => rec?.n ?? "none"
 

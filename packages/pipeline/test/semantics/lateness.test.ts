@@ -11,24 +11,12 @@ import * as FC from "effect/FastCheck"
 import * as Schema from "effect/Schema"
 import { describe, expect, it } from "vitest"
 import type { Input } from "./Cases.js"
-import { input, keyedOf, severalHold } from "./Cases.js"
+import { byTime, input, keyedOf, severalHold } from "./Cases.js"
 import type { Handling, Rec, Spec } from "./Oracles.js"
 import { firingsOf, watermarksOf, windowOf } from "./Oracles.js"
 
 const spec: FC.Arbitrary<Spec> = FC.oneof(
-  FC.record({
-    kind: FC.constant("tumbling" as const),
-    size: FC.integer({ min: 1, max: 20 }),
-    offset: FC.constantFrom(0, 3)
-  }),
-  FC.tuple(FC.integer({ min: 1, max: 20 }), FC.integer({ min: 1, max: 20 })).map(([a, b]): Spec => ({
-    kind: "hopping",
-    size: Math.max(a, b),
-    hop: Math.min(a, b),
-    offset: 0
-  })),
-  FC.record({ kind: FC.constant("session" as const), gap: FC.integer({ min: 1, max: 12 }) }),
-  FC.constant({ kind: "global" } as const),
+  ...byTime,
   FC.record({ kind: FC.constant("count" as const), size: FC.integer({ min: 1, max: 5 }) })
 )
 
